@@ -1,0 +1,84 @@
+# MS2M. The two commands are `make demo` and `make test`; both install what they
+# need (Debian, root, Go). Everything built for the lab is cached in
+# $MS2M_CACHE (default ~/.cache/ms2m), outside this tree.
+
+# One setting for everything, so that modules share Go's build cache; static
+# programs are also what images from scratch need.
+export CGO_ENABLED = 0
+
+bin     := $(CURDIR)/bin
+modules := . sdk examples lab
+shim    := no_btrfs no_aufs no_zfs no_devmapper netgo osusergo
+inlab   := $(bin)/inlab -bin $(bin) $(if $(KEEP),-keep)
+
+.PHONY: help
+help: ## what can be made
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+.PHONY: demo
+demo: build ## move a live pod between two nodes of a real cluster (RUNS=n, KEEP=1)
+	$(inlab) -- $(bin)/demo -config $(CURDIR)/config -runs $(or $(RUNS),1) $(if $(KEEP),-keep)
+
+.PHONY: test
+test: lint unit broker integration lab-test e2e ## everything: linters, unit, broker, envtest, lab, end to end
+
+.PHONY: lint
+lint: generated tidy ## linters, formatting, generated files and modules up to date
+	cd tools/lint && go build -o $(bin)/golangci-lint github.com/golangci/golangci-lint/v2/cmd/golangci-lint
+	for m in $(modules); do (cd $$m && go vet ./... && $(bin)/golangci-lint run --allow-serial-runners --config $(CURDIR)/.golangci.yml ./...) || exit 1; done
+
+.PHONY: generate
+generate: ## generate deepcopy functions, CRDs, RBAC and mocks
+	hack/generate.sh
+
+.PHONY: generated
+generated: generate
+	@git diff --exit-code -- api config internal || { echo "generated files are not up to date: commit what make generate made"; exit 1; }
+
+.PHONY: tidy
+tidy:
+	for m in $(modules); do (cd $$m && go mod tidy -diff) || exit 1; done
+
+.PHONY: unit
+unit: ## unit and property tests, the protocol's simulation
+	go test $$(go list ./... | grep -v -e /internal/broker$$ -e /test/integration$$ -e /test/e2e$$)
+	cd sdk && go test ./handover/...
+	cd examples && go test ./...
+
+.PHONY: broker
+broker: $(bin)/lab deps ## the library and the manager's client on a real RabbitMQ
+	cd sdk && CGO_ENABLED=1 MS2M_LAB_BIN=$(bin)/lab go test -race -count=1 .
+	MS2M_LAB_BIN=$(bin)/lab go test -count=1 ./internal/broker
+
+.PHONY: integration
+integration: $(bin)/lab deps ## the manager against a real API server (envtest)
+	KUBEBUILDER_ASSETS=$$($(bin)/lab envtest-assets) go test -count=1 ./test/integration/...
+
+.PHONY: lab-test
+lab-test: $(bin)/lab deps ## the lab itself
+	cd lab && go test -count=1 -timeout 15m ./...
+
+.PHONY: e2e
+e2e: build ## migrations in the lab, asserted one by one (RUN=pattern)
+	go test -c -o $(bin)/e2e.test ./test/e2e
+	$(inlab) -- $(bin)/e2e.test -test.v -test.timeout 30m $(if $(RUN),-test.run '$(RUN)') -config $(CURDIR)/config
+
+.PHONY: deps
+deps: $(bin)/lab
+	$(bin)/lab deps --install
+
+.PHONY: $(bin)/lab
+$(bin)/lab:
+	cd lab && go build -o $(bin)/lab ./cmd/lab
+
+.PHONY: build
+build: $(bin)/lab deps ## the programs, into bin/
+	go build -o $(bin)/ ./cmd/manager ./cmd/node-agent ./test/demo ./test/inlab
+	go build -tags '$(shim)' -o $(bin)/ ./cmd/containerd-shim-ms2m-v1
+	cd examples && go build -o $(bin)/ ./counter
+
+.PHONY: lab-up lab-down
+lab-up: $(bin)/lab deps ## bring the lab up by itself
+	$(bin)/lab up
+lab-down: $(bin)/lab ## take it down
+	$(bin)/lab down

@@ -1,0 +1,136 @@
+package v1alpha1
+
+import (
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+)
+
+// TransferDirection is a leg of the way from node to node.
+// +kubebuilder:validation:Enum=Push;Stage;Sweep
+type TransferDirection string
+
+// The legs.
+const (
+	// TransferPush packs an archive of the kubelet and pushes it to the repository.
+	TransferPush TransferDirection = "Push"
+	// TransferStage pulls a checkpoint and lays it out for the shim.
+	TransferStage TransferDirection = "Stage"
+	// TransferSweep removes every archive of the pod's container from the
+	// kubelet's checkpoint directory. The manager asks for it only when a
+	// checkpoint was made whose archive it does not know (its answer was lost)
+	// or does not want (the attempt was void).
+	TransferSweep TransferDirection = "Sweep"
+)
+
+// CheckpointTransferSpec is one leg, for the agent of one node. It is internal
+// to MS2M: the manager makes it, the agent of the node does it.
+//
+// +kubebuilder:validation:XValidation:rule="self == oldSelf",message="spec is immutable"
+// +kubebuilder:validation:XValidation:rule="self.direction != 'Push' || has(self.archive) && has(self.repository)",message="Push needs archive and repository"
+// +kubebuilder:validation:XValidation:rule="self.direction != 'Stage' || has(self.image)",message="Stage needs image"
+type CheckpointTransferSpec struct {
+	// direction of this leg.
+	// +required
+	Direction TransferDirection `json:"direction"`
+	// nodeName is the node whose agent does it.
+	// +required
+	// +kubebuilder:validation:MinLength=1
+	NodeName string `json:"nodeName"`
+	// migrationUID is the StatefulMigration that this leg belongs to.
+	// +required
+	MigrationUID types.UID `json:"migrationUID"`
+	// attempt is the checkpoint that this leg is about.
+	// +optional
+	Attempt int32 `json:"attempt,omitempty"`
+	// podName is the source of a Push or a Sweep, the target of a Stage. The
+	// pod is in this object's namespace.
+	// +required
+	// +kubebuilder:validation:MaxLength=253
+	PodName string `json:"podName"`
+	// podUID is that pod's UID.
+	// +required
+	PodUID types.UID `json:"podUID"`
+	// container of that pod.
+	// +required
+	// +kubebuilder:validation:MaxLength=63
+	Container string `json:"container"`
+	// archive is the file name (no directory) in the kubelet's checkpoint directory.
+	// +optional
+	// +kubebuilder:validation:MaxLength=1024
+	// +kubebuilder:validation:XValidation:rule="!self.contains('/') && self != '..'",message="archive is a file name, without a directory"
+	Archive string `json:"archive,omitempty"`
+	// repository to push to, without tag or digest.
+	// +optional
+	// +kubebuilder:validation:MaxLength=255
+	Repository string `json:"repository,omitempty"`
+	// image to stage, by digest: repository@sha256:…
+	// +optional
+	// +kubebuilder:validation:MaxLength=512
+	// +kubebuilder:validation:XValidation:rule="self.contains('@sha256:')",message="image must be addressed by digest"
+	Image string `json:"image,omitempty"`
+}
+
+// Condition types of a CheckpointTransfer.
+const (
+	// TransferComplete is True when the leg is done, False with a reason when
+	// it failed for good; while it is tried it is absent or Unknown.
+	TransferComplete = "Complete"
+)
+
+// Reasons of TransferComplete.
+const (
+	TransferReasonDone           = "Done"
+	TransferReasonRetrying       = "Retrying"       // Unknown: a passing failure, tried again
+	TransferReasonInvalidArchive = "InvalidArchive" // not an archive of this pod and container
+	TransferReasonNotFound       = "NotFound"       // no such archive or image
+	TransferReasonUnauthorized   = "Unauthorized"   // the registry refused the credentials
+	TransferReasonNoSpace        = "NoSpace"        // disk or registry full
+	TransferReasonFailed         = "Failed"         // anything else that a retry does not mend
+)
+
+// CheckpointTransferStatus is what the agent has done.
+type CheckpointTransferStatus struct {
+	// image is what was pushed, by digest.
+	// +optional
+	Image *CheckpointImage `json:"image,omitempty"`
+	// freezeMillis is CRIU's own freeze of the process, from the archive's
+	// stats-dump, in milliseconds.
+	// +optional
+	FreezeMillis *int64 `json:"freezeMillis,omitempty"`
+	// durationMillis is how long the leg took by the agent's clock.
+	// +optional
+	DurationMillis *int64 `json:"durationMillis,omitempty"`
+	// conditions: see TransferComplete.
+	// +optional
+	// +listType=map
+	// +listMapKey=type
+	Conditions []metav1.Condition `json:"conditions,omitempty"`
+}
+
+// CheckpointTransfer is one leg of a checkpoint's way between nodes. Its
+// finalizer (FinalizerTransfer) lets the agent remove what it left on the
+// node (archive, staged files) before the object goes.
+//
+// +kubebuilder:object:root=true
+// +kubebuilder:subresource:status
+// +kubebuilder:resource:shortName=cpt
+// +kubebuilder:selectablefield:JSONPath=`.spec.nodeName`
+// +kubebuilder:printcolumn:name="Direction",type=string,JSONPath=`.spec.direction`
+// +kubebuilder:printcolumn:name="Node",type=string,JSONPath=`.spec.nodeName`
+// +kubebuilder:printcolumn:name="Complete",type=string,JSONPath=`.status.conditions[?(@.type=="Complete")].status`
+// +kubebuilder:printcolumn:name="Age",type=date,JSONPath=`.metadata.creationTimestamp`
+type CheckpointTransfer struct {
+	metav1.TypeMeta   `json:",inline"`
+	metav1.ObjectMeta `json:"metadata,omitempty"`
+
+	Spec   CheckpointTransferSpec   `json:"spec"`
+	Status CheckpointTransferStatus `json:"status,omitempty,omitzero"`
+}
+
+// CheckpointTransferList is a list of CheckpointTransfers.
+// +kubebuilder:object:root=true
+type CheckpointTransferList struct {
+	metav1.TypeMeta `json:",inline"`
+	metav1.ListMeta `json:"metadata,omitempty"`
+	Items           []CheckpointTransfer `json:"items"`
+}

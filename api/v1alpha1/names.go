@@ -1,0 +1,33 @@
+package v1alpha1
+
+// Names that the parts of MS2M agree on.
+const (
+	// FinalizerMigration keeps a StatefulMigration until its traces are removed.
+	FinalizerMigration = "migration.ms2m.dev/migration"
+	// FinalizerTransfer keeps a CheckpointTransfer until the agent has removed
+	// what it left on the node.
+	FinalizerTransfer = "migration.ms2m.dev/node"
+
+	// AnnotationMigration on a target pod names the migration (by UID) whose
+	// checkpoint the shim is to restore. The shim waits for it to be staged.
+	AnnotationMigration = "migration.ms2m.dev/migration"
+	// AnnotationContainer names the container to restore.
+	AnnotationContainer = "migration.ms2m.dev/container"
+	// AnnotationDigest is the digest of the checkpoint image; the shim refuses
+	// to restore anything else.
+	AnnotationDigest = "migration.ms2m.dev/checkpoint-digest"
+
+	// AnnotationBaseName on a target pod is the name that the pod had before it
+	// was first moved, so that names do not grow from move to move.
+	AnnotationBaseName = "migration.ms2m.dev/base-name"
+
+	// LabelMigration marks every object made for a migration, by its UID.
+	LabelMigration = "migration.ms2m.dev/migration-uid"
+
+	// RuntimeClassName is the RuntimeClass whose handler is MS2M's shim.
+	RuntimeClassName = "ms2m"
+
+	// AgentName is the value of the label app.kubernetes.io/name on the pods of
+	// the node agent.
+	AgentName = "ms2m-node-agent"
+)

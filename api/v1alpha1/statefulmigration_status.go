@@ -1,0 +1,184 @@
+package v1alpha1
+
+import (
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+)
+
+// MigrationPhase summarises the conditions for people.
+// +kubebuilder:validation:Enum=Pending;Checkpointing;Transferring;Restoring;Replaying;Finalizing;Completed;Failed
+type MigrationPhase string
+
+// The phases, in their order. Completed and Failed are terminal.
+const (
+	PhasePending       MigrationPhase = "Pending"
+	PhaseCheckpointing MigrationPhase = "Checkpointing"
+	PhaseTransferring  MigrationPhase = "Transferring"
+	PhaseRestoring     MigrationPhase = "Restoring"
+	PhaseReplaying     MigrationPhase = "Replaying"
+	PhaseFinalizing    MigrationPhase = "Finalizing"
+	PhaseCompleted     MigrationPhase = "Completed"
+	PhaseFailed        MigrationPhase = "Failed"
+)
+
+// Condition types of a StatefulMigration.
+const (
+	ConditionReady        = "Ready"        // preflight: the pod can be migrated
+	ConditionBuffered     = "Buffered"     // holds and replay queue: Unknown is the intent, True they stand
+	ConditionCheckpointed = "Checkpointed" // a good image of the source exists
+	ConditionTransferred  = "Transferred"  // the image is in the repository under its digest
+	ConditionRestored     = "Restored"     // the copy answers on the target node
+	ConditionReplayed     = "Replayed"     // the copy has applied everything up to END_REPLAY
+	ConditionCommitted    = "Committed"    // COMMIT (True) or ABORT (False) stands at the broker
+	ConditionSucceeded    = "Succeeded"    // the end: True Completed, False Failed, with the reason
+)
+
+// StatefulMigrationStatus is what the manager has observed and intends.
+type StatefulMigrationStatus struct {
+	// observedGeneration is the generation of the spec that this status is about.
+	// +optional
+	ObservedGeneration int64 `json:"observedGeneration,omitempty"`
+
+	// phase summarises the conditions.
+	// +optional
+	Phase MigrationPhase `json:"phase,omitempty"`
+
+	// epoch grows with every manager process that takes this migration over;
+	// commands to the instances carry it.
+	// +optional
+	Epoch int64 `json:"epoch,omitempty"`
+
+	// attempt counts the checkpoints, from 1.
+	// +optional
+	Attempt int32 `json:"attempt,omitempty"`
+
+	// attemptEpoch is the epoch in which the attempt began. The manager that
+	// began it is the only one that can know what the kubelet answered: an
+	// attempt of an earlier epoch without a checkpointID is void.
+	// +optional
+	AttemptEpoch int64 `json:"attemptEpoch,omitempty"`
+
+	// attemptStartedAt is when the attempt began, by the manager's clock.
+	// +optional
+	AttemptStartedAt *metav1.MicroTime `json:"attemptStartedAt,omitempty"`
+
+	// sourcePodUID is the pod that is moved; a pod of the same name and another
+	// UID is never touched.
+	// +optional
+	SourcePodUID types.UID `json:"sourcePodUID,omitempty"`
+
+	// sourceNode is the node that the pod leaves.
+	// +optional
+	SourceNode string `json:"sourceNode,omitempty"`
+
+	// container is the container whose memory moves.
+	// +optional
+	Container string `json:"container,omitempty"`
+
+	// strategy is the strategy that Auto was resolved to.
+	// +optional
+	Strategy Strategy `json:"strategy,omitempty"`
+
+	// checkpointID is the file name of the checkpoint's archive on the source node.
+	// +optional
+	CheckpointID string `json:"checkpointID,omitempty"`
+
+	// checkpointImage is the checkpoint in the repository.
+	// +optional
+	CheckpointImage *CheckpointImage `json:"checkpointImage,omitempty"`
+
+	// targetPodName is the pod that takes over.
+	// +optional
+	TargetPodName string `json:"targetPodName,omitempty"`
+
+	// targetPodUID is its UID.
+	// +optional
+	TargetPodUID types.UID `json:"targetPodUID,omitempty"`
+
+	// targetNode is the node that the pod goes to.
+	// +optional
+	TargetNode string `json:"targetNode,omitempty"`
+
+	// phaseTimes has an entry for each phase entered, in order.
+	// +optional
+	// +listType=map
+	// +listMapKey=phase
+	PhaseTimes []PhaseTime `json:"phaseTimes,omitempty"`
+
+	// positions of source and target in the numbered messages.
+	// +optional
+	Positions *Positions `json:"positions,omitempty"`
+
+	// lag of the target behind the source.
+	// +optional
+	Lag *Lag `json:"lag,omitempty"`
+
+	// pauses of the processing that the migration caused.
+	// +optional
+	Pauses *Pauses `json:"pauses,omitempty"`
+
+	// conditions tell the story; see the Condition constants.
+	// +optional
+	// +listType=map
+	// +listMapKey=type
+	Conditions []metav1.Condition `json:"conditions,omitempty"`
+}
+
+// CheckpointImage is the checkpoint as OCI artefact.
+type CheckpointImage struct {
+	// reference is repository@digest.
+	Reference string `json:"reference"`
+	// digest of the manifest.
+	Digest string `json:"digest"`
+	// sizeBytes is the size of the image in the repository, in bytes.
+	SizeBytes int64 `json:"sizeBytes"`
+	// archiveBytes is the size of the checkpoint archive, in bytes.
+	// +optional
+	ArchiveBytes int64 `json:"archiveBytes,omitempty"`
+}
+
+// PhaseTime is when a phase began and how long it took.
+type PhaseTime struct {
+	Phase MigrationPhase `json:"phase"`
+	// startedAt by the manager's clock.
+	StartedAt metav1.MicroTime `json:"startedAt"`
+	// durationMillis is set when the phase has ended, in milliseconds.
+	// +optional
+	DurationMillis *int64 `json:"durationMillis,omitempty"`
+}
+
+// Positions are numbers of messages, counted over the life of the state.
+type Positions struct {
+	// checkpoint is the last message contained in the image.
+	// +optional
+	Checkpoint int64 `json:"checkpoint,omitempty"`
+	// source is the last message that the source has written to the replay queue.
+	// +optional
+	Source int64 `json:"source,omitempty"`
+	// target is the last message that the target has applied.
+	// +optional
+	Target int64 `json:"target,omitempty"`
+	// end is the number in END_REPLAY.
+	// +optional
+	End int64 `json:"end,omitempty"`
+}
+
+// Lag is what the target still has to apply.
+type Lag struct {
+	// messages outstanding.
+	Messages int64 `json:"messages"`
+	// seconds that the target needs for them at its measured rate, as a decimal.
+	// +optional
+	Seconds string `json:"seconds,omitempty"`
+}
+
+// Pauses are the times without processing, in milliseconds.
+type Pauses struct {
+	// checkpointMillis is from PREPARE to the source going on, by the source's clock.
+	// +optional
+	CheckpointMillis *int64 `json:"checkpointMillis,omitempty"`
+	// handoverMillis is from sending FREEZE to learning that the target is
+	// live, by the manager's clock: an upper bound of the true pause.
+	// +optional
+	HandoverMillis *int64 `json:"handoverMillis,omitempty"`
+}

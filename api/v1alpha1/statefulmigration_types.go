@@ -1,0 +1,249 @@
+package v1alpha1
+
+import (
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+)
+
+// StatefulMigrationSpec says which pod moves where. It is immutable: to change
+// one's mind, delete the object (which cancels the migration) and make another.
+//
+// +kubebuilder:validation:XValidation:rule="self == oldSelf",message="spec is immutable: delete this StatefulMigration (which cancels it) and create another"
+type StatefulMigrationSpec struct {
+	// sourcePod is the running pod that is to move.
+	// +required
+	SourcePod PodReference `json:"sourcePod"`
+
+	// container is the name of the container whose memory is to move. It may be
+	// left out when the pod has one container.
+	// +optional
+	// +kubebuilder:validation:MaxLength=63
+	Container string `json:"container,omitempty"`
+
+	// targetNode says where the pod is to go. Without it the scheduler chooses
+	// any node but the source's.
+	// +optional
+	TargetNode *TargetNode `json:"targetNode,omitempty"`
+
+	// checkpointImageRepository is the OCI repository, without tag or digest, to
+	// which the checkpoint is pushed, for example registry.example.com/ms2m/checkpoints.
+	// +required
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=255
+	// +kubebuilder:validation:XValidation:rule="!self.contains('@') && !self.matches(':[^/]*$') && !self.contains('://') && self.matches('^[a-z0-9.-]+(:[0-9]+)?(/[a-z0-9._-]+)+$')",message="checkpointImageRepository must be host[:port]/path, without scheme, tag or digest"
+	CheckpointImageRepository string `json:"checkpointImageRepository"`
+
+	// replayCutoffSeconds bounds the lag: when the time that the target needs
+	// for the outstanding messages is above it and does not shrink, the source
+	// is frozen so that the target can catch up. No message is dropped.
+	// +optional
+	// +default=120
+	// +kubebuilder:validation:Minimum=1
+	// +kubebuilder:validation:Maximum=86400
+	ReplayCutoffSeconds int32 `json:"replayCutoffSeconds,omitempty"`
+
+	// messageQueueConfig names the broker and the queues.
+	// +required
+	MessageQueueConfig MessageQueueConfig `json:"messageQueueConfig"`
+
+	// strategy is how the pod's place is taken. Auto chooses by the pod's owner.
+	// +optional
+	// +default="Auto"
+	Strategy Strategy `json:"strategy,omitempty"`
+
+	// checkpointRetention says what becomes of the checkpoint in the repository
+	// when the migration has ended.
+	// +optional
+	// +default="Delete"
+	CheckpointRetention RetentionPolicy `json:"checkpointRetention,omitempty"`
+
+	// deadlines bound every phase, so that nothing waits for ever.
+	// +optional
+	// +default={}
+	Deadlines Deadlines `json:"deadlines,omitzero"`
+}
+
+// PodReference names a pod of the migration's own namespace.
+type PodReference struct {
+	// name of the pod.
+	// +required
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=253
+	Name string `json:"name"`
+
+	// namespace of the pod: optional, and only the migration's own (a CRD's
+	// rules cannot see metadata.namespace: the ValidatingAdmissionPolicy in
+	// config/admission refuses another one, and so does the manager).
+	// +optional
+	// +kubebuilder:validation:MaxLength=63
+	Namespace string `json:"namespace,omitempty"`
+}
+
+// TargetNode is a node by name or by labels: one of the two.
+//
+// +kubebuilder:validation:XValidation:rule="has(self.name) != has(self.selector)",message="targetNode: set exactly one of name and selector"
+type TargetNode struct {
+	// name of the node.
+	// +optional
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=253
+	Name string `json:"name,omitempty"`
+
+	// selector is matched against the labels of nodes.
+	// +optional
+	// +kubebuilder:validation:MinProperties=1
+	// +kubebuilder:validation:MaxProperties=16
+	Selector map[string]string `json:"selector,omitempty"`
+}
+
+// BrokerKind is a kind of message broker.
+// +kubebuilder:validation:Enum=RabbitMQ
+type BrokerKind string
+
+// BrokerRabbitMQ is RabbitMQ 4.0 or later, over AMQP 0-9-1.
+const BrokerRabbitMQ BrokerKind = "RabbitMQ"
+
+// MessageQueueConfig names the broker and the queues of the service.
+// ---
+// The rules for brokerURL stand here, and not at the field, because a refusal by
+// a rule of the field itself quotes its value, password and all.
+//
+// +kubebuilder:validation:XValidation:rule="has(self.brokerURL) != has(self.brokerURLSecretRef)",message="messageQueueConfig: set exactly one of brokerURL and brokerURLSecretRef"
+// +kubebuilder:validation:XValidation:rule="!has(self.brokerURL) || self.brokerURL.matches('^amqps?://')",fieldPath=".brokerURL",message="brokerURL must begin with amqp:// or amqps://"
+// +kubebuilder:validation:XValidation:rule="!has(self.brokerURL) || !self.brokerURL.matches('^[^:]*://[^@]*:[^@]*@')",fieldPath=".brokerURL",message="brokerURL must not hold a password: put the URL into a Secret and name it in brokerURLSecretRef"
+// +kubebuilder:validation:XValidation:rule="!has(self.replayQueueName) || self.replayQueueName != self.queueName",message="replayQueueName must not be the primary queue (queueName)"
+type MessageQueueConfig struct {
+	// broker is the kind of broker.
+	// +optional
+	// +default="RabbitMQ"
+	Broker BrokerKind `json:"broker,omitempty"`
+
+	// brokerURL is the AMQP URL of the broker, without a password: put a URL
+	// with credentials into a Secret and name it in brokerURLSecretRef.
+	// +optional
+	// +kubebuilder:validation:MaxLength=1024
+	BrokerURL string `json:"brokerURL,omitempty"`
+
+	// brokerURLSecretRef is the key of a Secret in the migration's namespace
+	// that holds the AMQP URL.
+	// +optional
+	BrokerURLSecretRef *SecretKeyReference `json:"brokerURLSecretRef,omitempty"`
+
+	// queueName is the primary queue, from which the service consumes.
+	// +required
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=255
+	QueueName string `json:"queueName"`
+
+	// replayQueueName is the name of the secondary queue, which the migration
+	// creates and removes. By default it is derived from the migration's UID.
+	// +optional
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=255
+	// +kubebuilder:validation:XValidation:rule="!self.startsWith('amq.')",message="replayQueueName must not begin with amq., which RabbitMQ keeps for itself"
+	ReplayQueueName string `json:"replayQueueName,omitempty"`
+}
+
+// SecretKeyReference is a key of a Secret in the same namespace.
+type SecretKeyReference struct {
+	// name of the Secret.
+	// +required
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=253
+	Name string `json:"name"`
+
+	// key within the Secret.
+	// +optional
+	// +default="url"
+	// +kubebuilder:validation:MaxLength=253
+	Key string `json:"key,omitempty"`
+}
+
+// Strategy is how the target takes the source's place.
+// +kubebuilder:validation:Enum=Auto;Shadow;Sequential
+type Strategy string
+
+// The strategies.
+const (
+	StrategyAuto       Strategy = "Auto"       // Shadow where the owner and the volumes allow it
+	StrategyShadow     Strategy = "Shadow"     // the target runs beside the source until it takes over
+	StrategySequential Strategy = "Sequential" // the source goes before the target comes
+)
+
+// RetentionPolicy says what becomes of the checkpoint image.
+// +kubebuilder:validation:Enum=Delete;Retain
+type RetentionPolicy string
+
+// The retention policies. A checkpoint holds every secret of the process.
+const (
+	RetentionDelete RetentionPolicy = "Delete"
+	RetentionRetain RetentionPolicy = "Retain"
+)
+
+// Deadlines bound the phases, in seconds from the phase's start.
+type Deadlines struct {
+	// pendingSeconds bounds the wait for pod, broker and library to answer.
+	// +optional
+	// +default=60
+	// +kubebuilder:validation:Minimum=1
+	// +kubebuilder:validation:Maximum=86400
+	PendingSeconds int32 `json:"pendingSeconds,omitempty"`
+	// checkpointSeconds bounds draining, checkpoint and resumption of one attempt.
+	// +optional
+	// +default=60
+	// +kubebuilder:validation:Minimum=1
+	// +kubebuilder:validation:Maximum=86400
+	CheckpointSeconds int32 `json:"checkpointSeconds,omitempty"`
+	// transferSeconds bounds packing and pushing.
+	// +optional
+	// +default=300
+	// +kubebuilder:validation:Minimum=1
+	// +kubebuilder:validation:Maximum=86400
+	TransferSeconds int32 `json:"transferSeconds,omitempty"`
+	// restoreSeconds bounds scheduling, staging and the target's first HELLO.
+	// +optional
+	// +default=300
+	// +kubebuilder:validation:Minimum=1
+	// +kubebuilder:validation:Maximum=86400
+	RestoreSeconds int32 `json:"restoreSeconds,omitempty"`
+	// replaySeconds bounds the replay before the source is frozen.
+	// +optional
+	// +default=600
+	// +kubebuilder:validation:Minimum=1
+	// +kubebuilder:validation:Maximum=86400
+	ReplaySeconds int32 `json:"replaySeconds,omitempty"`
+	// finalizeSeconds bounds the time from FREEZE to the target being live.
+	// +optional
+	// +default=300
+	// +kubebuilder:validation:Minimum=1
+	// +kubebuilder:validation:Maximum=86400
+	FinalizeSeconds int32 `json:"finalizeSeconds,omitempty"`
+}
+
+// StatefulMigration moves a running pod that keeps its state in memory to
+// another node, without losing, doubling or reordering a message.
+//
+// +kubebuilder:object:root=true
+// +kubebuilder:subresource:status
+// +kubebuilder:resource:shortName=sm,categories=all
+// +kubebuilder:printcolumn:name="Phase",type=string,JSONPath=`.status.phase`
+// +kubebuilder:printcolumn:name="Pod",type=string,JSONPath=`.spec.sourcePod.name`
+// +kubebuilder:printcolumn:name="From",type=string,JSONPath=`.status.sourceNode`
+// +kubebuilder:printcolumn:name="To",type=string,JSONPath=`.status.targetNode`
+// +kubebuilder:printcolumn:name="Lag",type=integer,JSONPath=`.status.lag.messages`
+// +kubebuilder:printcolumn:name="Pause ms",type=integer,JSONPath=`.status.pauses.handoverMillis`
+// +kubebuilder:printcolumn:name="Age",type=date,JSONPath=`.metadata.creationTimestamp`
+type StatefulMigration struct {
+	metav1.TypeMeta   `json:",inline"`
+	metav1.ObjectMeta `json:"metadata,omitempty"`
+
+	Spec   StatefulMigrationSpec   `json:"spec"`
+	Status StatefulMigrationStatus `json:"status,omitempty,omitzero"`
+}
+
+// StatefulMigrationList is a list of StatefulMigrations.
+// +kubebuilder:object:root=true
+type StatefulMigrationList struct {
+	metav1.TypeMeta `json:",inline"`
+	metav1.ListMeta `json:"metadata,omitempty"`
+	Items           []StatefulMigration `json:"items"`
+}

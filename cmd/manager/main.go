@@ -1,0 +1,143 @@
+// Command manager is the MS2M controller: it carries StatefulMigrations through.
+package main
+
+import (
+	"errors"
+	"flag"
+	"fmt"
+	"log/slog"
+	"os"
+
+	"github.com/go-logr/logr"
+	"k8s.io/apimachinery/pkg/runtime"
+	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
+	"k8s.io/utils/clock"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/cache"
+	"sigs.k8s.io/controller-runtime/pkg/healthz"
+	"sigs.k8s.io/controller-runtime/pkg/metrics/server"
+
+	"ms2m.dev/ms2m/api/v1alpha1"
+	"ms2m.dev/ms2m/internal/broker"
+	"ms2m.dev/ms2m/internal/controller"
+	"ms2m.dev/ms2m/internal/kubelet"
+	"ms2m.dev/ms2m/internal/migration"
+	"ms2m.dev/ms2m/internal/registry"
+)
+
+func main() {
+	if err := run(); err != nil {
+		fmt.Fprintln(os.Stderr, "manager:", err)
+		os.Exit(1)
+	}
+}
+
+// options are what the flags say.
+type options struct {
+	metrics, probes   string
+	leaderElection    bool
+	leaderNamespace   string
+	agentNamespace    string
+	kubeletAccess     string
+	kubeletCA         string
+	registryPlainHTTP bool
+	workers           int
+	policy            migration.Policy
+	verbosity         int
+}
+
+func parse() options {
+	o := options{policy: migration.DefaultPolicy()}
+	flag.StringVar(&o.metrics, "metrics-bind-address", ":8080", "where metrics are served; 0 for nowhere")
+	flag.StringVar(&o.probes, "health-probe-bind-address", ":8081", "where /healthz and /readyz are served")
+	flag.BoolVar(&o.leaderElection, "leader-elect", true, "let one manager at a time be active")
+	flag.StringVar(&o.leaderNamespace, "leader-election-namespace", "", "namespace of the lease; by default the manager's own")
+	flag.StringVar(&o.agentNamespace, "agent-namespace", "ms2m-system", "namespace of the node agents")
+	flag.StringVar(&o.kubeletAccess, "kubelet-access", "proxy", "how kubelets are reached: proxy (through the API server, needs nodes/proxy) or direct (needs nodes/checkpoint)")
+	flag.StringVar(&o.kubeletCA, "kubelet-ca-file", "", "authority of the kubelets' serving certificates, for direct access; by default the cluster's")
+	flag.BoolVar(&o.registryPlainHTTP, "registry-plain-http", false, "talk to registries without TLS: for tests only")
+	flag.IntVar(&o.workers, "workers", 10, "how many migrations are worked on at a time")
+	flag.DurationVar(&o.policy.Lease, "lease", o.policy.Lease, "how long an instance goes without hearing from the manager before it gives up")
+	flag.DurationVar(&o.policy.Blink, "blink", o.policy.Blink, "the longest rest of a replay that the source is frozen for at once")
+	flag.IntVar(&o.verbosity, "v", 0, "verbosity of the log: 0, or 1 for every action and every wait")
+	flag.Parse()
+	return o
+}
+
+func run() error {
+	o := parse()
+	// logr's level n is slog's level -n.
+	ctrl.SetLogger(logr.FromSlogHandler(slog.NewJSONHandler(os.Stderr, &slog.HandlerOptions{Level: slog.Level(-o.verbosity)})))
+	ctx := ctrl.SetupSignalHandler()
+
+	scheme := runtime.NewScheme()
+	if err := errors.Join(clientgoscheme.AddToScheme(scheme), v1alpha1.AddToScheme(scheme)); err != nil {
+		return err
+	}
+	cfg, err := ctrl.GetConfig()
+	if err != nil {
+		return err
+	}
+	mgr, err := ctrl.NewManager(cfg, ctrl.Options{
+		Scheme:                  scheme,
+		Metrics:                 server.Options{BindAddress: o.metrics},
+		HealthProbeBindAddress:  o.probes,
+		LeaderElection:          o.leaderElection,
+		LeaderElectionID:        "manager.migration.ms2m.dev",
+		LeaderElectionNamespace: o.leaderNamespace,
+		// The process ends when the manager stops, so that the lease can be given
+		// up at once: nothing of this process acts after it.
+		LeaderElectionReleaseOnCancel: true,
+		Cache:                         cache.Options{DefaultTransform: cache.TransformStripManagedFields()},
+	})
+	if err != nil {
+		return err
+	}
+	checkpointer, err := newKubelet(mgr, o)
+	if err != nil {
+		return err
+	}
+	sessions := controller.NewSessions()
+	pool := broker.NewPool(clock.RealClock{}, sessions.Wake)
+	defer pool.Close()
+	r := &controller.Reconciler{
+		Client:         mgr.GetClient(),
+		Live:           mgr.GetAPIReader(),
+		Recorder:       mgr.GetEventRecorder("ms2m-manager"),
+		Clock:          clock.RealClock{},
+		Policy:         o.policy,
+		Kubelet:        checkpointer,
+		Registry:       newRegistry(o),
+		Brokers:        controller.RabbitMQ(pool),
+		Sessions:       sessions,
+		AgentNamespace: o.agentNamespace,
+		Workers:        o.workers,
+	}
+	if err := r.SetupWithManager(ctx, mgr); err != nil {
+		return err
+	}
+	if err := errors.Join(
+		mgr.AddHealthzCheck("ping", healthz.Ping),
+		mgr.AddReadyzCheck("ping", healthz.Ping),
+	); err != nil {
+		return err
+	}
+	return mgr.Start(ctx)
+}
+
+func newKubelet(mgr ctrl.Manager, o options) (*kubelet.Client, error) {
+	switch o.kubeletAccess {
+	case "proxy":
+		return kubelet.ThroughProxy(mgr.GetConfig(), clock.RealClock{})
+	case "direct":
+		return kubelet.Direct(mgr.GetConfig(), mgr.GetAPIReader(), o.kubeletCA, clock.RealClock{})
+	}
+	return nil, fmt.Errorf("--kubelet-access is %q: proxy or direct", o.kubeletAccess)
+}
+
+func newRegistry(o options) *registry.Client {
+	if o.registryPlainHTTP {
+		return registry.New(registry.WithPlainHTTP())
+	}
+	return registry.New()
+}

@@ -1,0 +1,122 @@
+// Command node-agent does MS2M's work on one node: it installs the shim, pushes
+// the checkpoints that are made there and stages those that are to be restored.
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"log/slog"
+	"net/http"
+	"os"
+
+	"github.com/go-logr/logr"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/utils/clock"
+	"ms2m.dev/ms2m/api/v1alpha1"
+	"ms2m.dev/ms2m/internal/agent"
+	"ms2m.dev/ms2m/internal/agent/install"
+	"ms2m.dev/ms2m/internal/registry"
+	"ms2m.dev/ms2m/internal/staging"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/healthz"
+	"sigs.k8s.io/controller-runtime/pkg/manager"
+	"sigs.k8s.io/controller-runtime/pkg/metrics/server"
+)
+
+type options struct {
+	node, podUID    string
+	archives, pods  string
+	socket          string
+	install         bool
+	restart         install.RestartMode
+	health, metrics string
+	concurrency     int
+}
+
+func main() {
+	o := options{restart: install.RestartAuto}
+	flag.StringVar(&o.node, "node", os.Getenv("NODE_NAME"), "name of this node")
+	flag.StringVar(&o.podUID, "pod-uid", os.Getenv("POD_UID"), "UID of the agent's own pod")
+	flag.StringVar(&o.archives, "checkpoints", "/var/lib/kubelet/checkpoints", "directory of the kubelet's checkpoints")
+	flag.StringVar(&o.pods, "pods", "/proc/1/root/var/lib/kubelet/pods", "directory of the kubelet's pods")
+	flag.StringVar(&o.socket, "containerd", "/run/containerd/containerd.sock", "containerd's socket")
+	flag.BoolVar(&o.install, "install", true, "install the shim, containerd's handler and CRIU's options")
+	flag.Var(&o.restart, "containerd-restart", "how containerd is restarted for a new handler: auto, systemd, signal or none")
+	flag.StringVar(&o.health, "health-address", ":8081", "where /healthz and /readyz are served, 0 for nowhere")
+	flag.StringVar(&o.metrics, "metrics-address", "0", "where metrics are served, 0 for nowhere")
+	flag.IntVar(&o.concurrency, "concurrency", 4, "number of transfers at once")
+	flag.Parse()
+	log := logr.FromSlogHandler(slog.NewJSONHandler(os.Stderr, nil))
+	ctrl.SetLogger(log)
+	if err := run(ctrl.SetupSignalHandler(), o, log); err != nil {
+		log.Error(err, "node agent ended")
+		os.Exit(1)
+	}
+}
+
+func run(ctx context.Context, o options, log logr.Logger) error {
+	if o.node == "" {
+		return errors.New("the name of the node is missing: --node or NODE_NAME")
+	}
+	scheme := runtime.NewScheme()
+	if err := v1alpha1.AddToScheme(scheme); err != nil {
+		return err
+	}
+	config, err := ctrl.GetConfig()
+	if err != nil {
+		return err
+	}
+	m, err := ctrl.NewManager(config, ctrl.Options{
+		Scheme:                 scheme,
+		Cache:                  agent.CacheOptions(o.node),
+		HealthProbeBindAddress: o.health,
+		Metrics:                server.Options{BindAddress: o.metrics},
+	})
+	if err != nil {
+		return err
+	}
+	if err := m.AddHealthzCheck("ping", healthz.Ping); err != nil {
+		return err
+	}
+	if err := addInstaller(m, o, log); err != nil {
+		return err
+	}
+	r := &agent.Reconciler{
+		Client:   m.GetClient(),
+		Registry: registry.New(),
+		Clock:    clock.RealClock{},
+		Node:     o.node,
+		Archives: o.archives,
+		Area:     staging.At(staging.Root),
+		Pods:     o.pods,
+		PodUID:   o.podUID,
+	}
+	if err := r.SetupWithManager(ctx, m, o.concurrency); err != nil {
+		return err
+	}
+	return m.Start(ctx)
+}
+
+// addInstaller makes m install what restores need, and be ready only with it.
+// Pushing needs none of it, so the transfers do not wait.
+func addInstaller(m ctrl.Manager, o options, log logr.Logger) error {
+	containerd, err := install.NewRuntime(o.socket, o.restart)
+	if err != nil {
+		return err
+	}
+	i := &install.Installer{
+		Containerd: containerd,
+		Log:        log.WithName("install"),
+		Shim:       "/containerd-shim-ms2m-v1",
+		BinDir:     "/opt/ms2m/bin",
+		ConfigDir:  "/etc/containerd/conf.d",
+		CRIUDir:    "/etc/criu",
+	}
+	if o.install {
+		if err := m.Add(manager.RunnableFunc(i.Run)); err != nil {
+			return err
+		}
+	}
+	return m.AddReadyzCheck("handler", func(req *http.Request) error { return i.Ready(req.Context()) })
+}

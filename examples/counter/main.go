@@ -1,0 +1,159 @@
+// Command counter is the example service: it counts the messages of a queue in
+// its memory, chains a hash over them, and publishes one output for each. It
+// keeps nothing on disk, so a counter that lost its memory shows.
+//
+// Environment:
+//
+//	AMQP_URL      the broker
+//	QUEUE         the queue to count
+//	OUTPUT_QUEUE  the queue for the outputs
+//	LISTEN        address of the HTTP server (default :8080): /state, /healthz
+//	WORK          time that each message takes, for example 2ms (default none)
+//	BALLAST_MB    memory to fill with noise, in MiB (default 0)
+package main
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"os/signal"
+	"strconv"
+	"syscall"
+	"time"
+
+	"ms2m.dev/ms2m/examples/counter/ledger"
+	"ms2m.dev/ms2m/sdk"
+	"ms2m.dev/ms2m/sdk/handover"
+)
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
+	defer stop()
+	if err := run(ctx); err != nil {
+		slog.Error("counter", "error", err)
+		os.Exit(1)
+	}
+}
+
+// counter is the service.
+type counter struct {
+	ledger   *ledger.Ledger
+	consumer *sdk.Consumer
+	outputs  string
+	work     time.Duration
+	mark     string
+	started  time.Time
+	ballast  []byte // held, never read: it is there to be carried
+}
+
+func run(ctx context.Context) error {
+	c := &counter{
+		ledger:  ledger.New(),
+		outputs: os.Getenv("OUTPUT_QUEUE"),
+		mark:    rand.Text(),
+		started: time.Now(),
+	}
+	if c.outputs == "" {
+		return errors.New("OUTPUT_QUEUE is not set")
+	}
+	if err := c.burden(os.Getenv("WORK"), os.Getenv("BALLAST_MB")); err != nil {
+		return err
+	}
+	var err error
+	c.consumer, err = sdk.New(sdk.Config{
+		URL:     os.Getenv("AMQP_URL"),
+		Queue:   os.Getenv("QUEUE"),
+		Handler: c.count,
+		Digest:  func() []byte { s := c.ledger.Chain(); return s[:] },
+	})
+	if err != nil {
+		return err
+	}
+	address := os.Getenv("LISTEN")
+	if address == "" {
+		address = ":8080"
+	}
+	stop, err := c.serve(ctx, address)
+	if err != nil {
+		return err
+	}
+	defer stop()
+	return c.consumer.Run(ctx)
+}
+
+// burden makes the counter slower and bigger than it would be.
+func (c *counter) burden(work, ballast string) error {
+	if work != "" {
+		d, err := time.ParseDuration(work)
+		if err != nil {
+			return fmt.Errorf("WORK: %w", err)
+		}
+		c.work = d
+	}
+	if ballast != "" {
+		mb, err := strconv.ParseUint(ballast, 10, 16)
+		if err != nil {
+			return fmt.Errorf("BALLAST_MB: %w", err)
+		}
+		c.ballast = make([]byte, mb<<20)
+		_, _ = rand.Read(c.ballast) // noise: zeros would cost a checkpoint nothing
+	}
+	return nil
+}
+
+// count is the handler: it depends on the state and the message alone.
+func (c *counter) count(_ context.Context, m *sdk.Message) error {
+	producer, seq, err := ledger.ParseMessageID(m.Identity())
+	if err != nil {
+		return sdk.Reject(err)
+	}
+	time.Sleep(c.work) // what a real service would do here
+	body, err := json.Marshal(c.ledger.Add(producer, seq, m.Body))
+	if err != nil {
+		return err
+	}
+	m.Publish(sdk.Output{
+		RoutingKey: c.outputs,
+		Properties: handover.Properties{ContentType: "application/json"},
+		Body:       body,
+	})
+	return nil
+}
+
+// serve listens in the background until stop.
+func (c *counter) serve(ctx context.Context, address string) (stop func(), err error) {
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /state", c.serveState)
+	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, "ok") })
+
+	var lc net.ListenConfig
+	// Go listens with Multipath TCP where the kernel has it, and CRIU cannot
+	// dump such a socket.
+	lc.SetMultipathTCP(false)
+	l, err := lc.Listen(ctx, "tcp", address)
+	if err != nil {
+		return nil, err
+	}
+	server := &http.Server{Handler: mux, ReadHeaderTimeout: 5 * time.Second}
+	go func() {
+		if err := server.Serve(l); !errors.Is(err, http.ErrServerClosed) {
+			slog.Error("counter: HTTP", "error", err)
+		}
+	}()
+	return func() { _ = server.Close() }, nil
+}
+
+func (c *counter) serveState(w http.ResponseWriter, _ *http.Request) {
+	s := c.ledger.State()
+	s.Mark, s.StartedAt = c.mark, c.started
+	s.Hostname, _ = os.Hostname()
+	s.Owner, s.Consumer = c.consumer.Owner(), string(c.consumer.State())
+	w.Header().Set("Content-Type", "application/json")
+	_ = json.NewEncoder(w).Encode(s) // a client that went away
+}

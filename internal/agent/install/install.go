@@ -1,0 +1,249 @@
+// Package install puts on a node what restores need there: the shim, containerd's
+// runtime handler for it, and CRIU's option to close connections. It changes only
+// what differs, and restarts containerd only if that has not read its handler yet.
+package install
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/go-logr/logr"
+	"k8s.io/apimachinery/pkg/util/wait"
+)
+
+// Handler is the runtime handler that the RuntimeClass names.
+const Handler = "ms2m"
+
+// Files of the node, as the installer sees them.
+const (
+	shimName     = "containerd-shim-ms2m-v1"
+	configName   = "ms2m.toml"
+	criuName     = "runc.conf"
+	criuOption   = "tcp-close"
+	minimumMajor = 2
+)
+
+// How long containerd has to come back with the handler, and how often it is asked.
+const (
+	restartTimeout = 90 * time.Second
+	pollInterval   = 200 * time.Millisecond
+	// retryInterval is between two tries of a whole installation.
+	retryInterval = 30 * time.Second
+)
+
+// Containerd is the runtime of the node.
+type Containerd interface {
+	// Status returns what the running containerd is and how it is configured.
+	Status(ctx context.Context) (*Status, error)
+	// Started is when the running containerd was started, by the node's clock.
+	Started() (time.Time, error)
+	// Restart makes it read its configuration anew.
+	Restart(ctx context.Context) error
+}
+
+// Installer installs on one node.
+type Installer struct {
+	Containerd Containerd
+	Log        logr.Logger
+	// Shim is the shim in the agent's own image.
+	Shim string
+	// BinDir, ConfigDir and CRIUDir are the node's directories as the agent sees
+	// them. BinDir must have the same path on the node: containerd starts the shim
+	// from there.
+	BinDir    string
+	ConfigDir string
+	CRIUDir   string
+}
+
+// Run installs, and tries again until it is done: a node that can't restore may
+// still push, so a failure here does not end the agent. Ready says what is wrong.
+func (i *Installer) Run(ctx context.Context) error {
+	err := wait.PollUntilContextCancel(ctx, retryInterval, true, func(ctx context.Context) (bool, error) {
+		err := i.Install(ctx)
+		if err != nil && ctx.Err() == nil {
+			i.Log.Error(err, "installation failed", "again in", retryInterval.String())
+		}
+		return err == nil, nil
+	})
+	if ctx.Err() != nil {
+		return nil // the agent ends
+	}
+	return err
+}
+
+// Install installs what is missing and returns when the handler is usable.
+func (i *Installer) Install(ctx context.Context) error {
+	status, err := i.Containerd.Status(ctx)
+	if err != nil {
+		return fmt.Errorf("ask containerd: %w", err)
+	}
+	if err := i.copyShim(); err != nil {
+		return fmt.Errorf("install the shim: %w", err)
+	}
+	if err := i.configureCRIU(); err != nil {
+		return fmt.Errorf("configure CRIU: %w", err)
+	}
+	want, err := status.handlerFor(i.shimPath())
+	if err != nil {
+		return err
+	}
+	if status.has(want) {
+		return nil
+	}
+	if status.Major < minimumMajor {
+		return fmt.Errorf("containerd %s replaces its whole CRI configuration by an imported one: configure the handler %s by hand",
+			status.Version, Handler)
+	}
+	written, err := i.writeHandler(want)
+	if err != nil {
+		return fmt.Errorf("configure containerd: %w", err)
+	}
+	return i.restart(ctx, want, written)
+}
+
+// Ready tells whether the running containerd has the handler and the shim is there.
+func (i *Installer) Ready(ctx context.Context) error {
+	status, err := i.Containerd.Status(ctx)
+	if err != nil {
+		return fmt.Errorf("ask containerd: %w", err)
+	}
+	want, err := status.handlerFor(i.shimPath())
+	if err != nil {
+		return err
+	}
+	if !status.has(want) {
+		return fmt.Errorf("containerd has no runtime handler %s with this shim", Handler)
+	}
+	_, err = os.Stat(i.shimPath())
+	return err
+}
+
+// restart restarts containerd, unless the running one was started after its
+// configuration was written: then a restart would not help either, and an agent
+// that starts again and again must not take containerd along.
+func (i *Installer) restart(ctx context.Context, want handler, written time.Time) error {
+	started, err := i.Containerd.Started()
+	if err != nil {
+		return fmt.Errorf("find containerd: %w", err)
+	}
+	if started.After(written) {
+		return fmt.Errorf("containerd was started after %s was written and does not have it: does its configuration import that directory?",
+			i.configPath())
+	}
+	i.Log.Info("restarting containerd, for it to read its new handler", "handler", Handler)
+	if err := i.Containerd.Restart(ctx); err != nil {
+		return fmt.Errorf("restart containerd: %w", err)
+	}
+	var last error
+	err = wait.PollUntilContextTimeout(ctx, pollInterval, restartTimeout, true, func(ctx context.Context) (bool, error) {
+		status, err := i.Containerd.Status(ctx)
+		if last = err; err != nil {
+			return false, nil // it is on its way down or up
+		}
+		return status.has(want), nil
+	})
+	if err != nil {
+		return fmt.Errorf("containerd did not come back with the handler %s: %w", Handler, errors.Join(err, last))
+	}
+	return nil
+}
+
+func (i *Installer) shimPath() string   { return filepath.Join(i.BinDir, shimName) }
+func (i *Installer) configPath() string { return filepath.Join(i.ConfigDir, configName) }
+
+func (i *Installer) copyShim() error {
+	want, err := fileDigest(i.Shim)
+	if err != nil {
+		return err
+	}
+	if have, err := fileDigest(i.shimPath()); err == nil && have == want {
+		return nil
+	}
+	src, err := os.Open(i.Shim)
+	if err != nil {
+		return err
+	}
+	defer src.Close()
+	i.Log.Info("installing", "file", i.shimPath())
+	return replace(i.shimPath(), src, 0o755)
+}
+
+func fileDigest(path string) (string, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return "", err
+	}
+	defer f.Close()
+	sum := sha256.New()
+	_, err = io.Copy(sum, f)
+	return string(sum.Sum(nil)), err
+}
+
+// configureCRIU adds the option to CRIU's configuration for runc. It counts for
+// every checkpoint and restore of this node by runc: established connections are
+// not carried over, the restored process sees them closed. Without it a container
+// with an open connection can't be checkpointed at all.
+func (i *Installer) configureCRIU() error {
+	path := filepath.Join(i.CRIUDir, criuName)
+	data, err := os.ReadFile(path)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	for line := range strings.Lines(string(data)) {
+		if option, _, _ := strings.Cut(line, "#"); strings.TrimSpace(option) == criuOption {
+			return nil
+		}
+	}
+	if len(data) > 0 && !bytes.HasSuffix(data, []byte("\n")) {
+		data = append(data, '\n')
+	}
+	i.Log.Info("configuring", "file", path)
+	return replace(path, strings.NewReader(string(data)+criuOption+"\n"), 0o644)
+}
+
+// writeHandler writes the handler's configuration and returns when it was last changed.
+func (i *Installer) writeHandler(h handler) (time.Time, error) {
+	data, err := h.toml()
+	if err != nil {
+		return time.Time{}, err
+	}
+	if have, err := os.ReadFile(i.configPath()); err != nil || !bytes.Equal(have, data) {
+		i.Log.Info("configuring", "file", i.configPath())
+		if err := replace(i.configPath(), bytes.NewReader(data), 0o644); err != nil {
+			return time.Time{}, err
+		}
+	}
+	info, err := os.Stat(i.configPath())
+	if err != nil {
+		return time.Time{}, err
+	}
+	return info.ModTime(), nil
+}
+
+// replace puts a file into place as a whole, so that nobody starts half a shim
+// or reads half a configuration.
+func replace(path string, content io.Reader, mode fs.FileMode) error {
+	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+		return err
+	}
+	tmp, err := os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+".*")
+	if err != nil {
+		return err
+	}
+	defer os.Remove(tmp.Name())
+	_, err = io.Copy(tmp, content)
+	err = errors.Join(err, tmp.Chmod(mode), tmp.Sync(), tmp.Close())
+	if err != nil {
+		return err
+	}
+	return os.Rename(tmp.Name(), path)
+}

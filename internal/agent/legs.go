@@ -1,0 +1,179 @@
+package agent
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+
+	"ms2m.dev/ms2m/api/v1alpha1"
+	"ms2m.dev/ms2m/internal/checkpoint"
+	"ms2m.dev/ms2m/internal/fault"
+	"ms2m.dev/ms2m/internal/registry"
+	"ms2m.dev/ms2m/internal/staging"
+)
+
+// push packs the archive of the source pod and writes it to the repository.
+func (r *Reconciler) push(ctx context.Context, t *v1alpha1.CheckpointTransfer) error {
+	file, err := checkpoint.Open(r.Archives, t.Spec.Archive)
+	if err != nil {
+		return err
+	}
+	defer file.Close()
+	// A cancelled leg does not read an archive of gigabytes to its end.
+	defer context.AfterFunc(ctx, func() { file.Close() })()
+	archive, err := checkpoint.Inspect(file)
+	if err != nil {
+		return err
+	}
+	source := origin(t)
+	if err := archive.Check(source); err != nil {
+		return err
+	}
+	if _, err := file.Seek(0, io.SeekStart); err != nil {
+		return err
+	}
+	spool, err := r.Area.Spool()
+	if err != nil {
+		return err
+	}
+	defer spool.Close()
+	img, err := checkpoint.Pack(file, spool,
+		checkpoint.Label{Origin: source, MigrationUID: string(t.Spec.MigrationUID), Node: r.Node})
+	if err != nil {
+		return err
+	}
+	// The tag names the attempt only so that the registry keeps the manifest.
+	tag := fmt.Sprintf("%s-%d", t.Spec.MigrationUID, t.Spec.Attempt)
+	ref, err := r.Registry.Push(ctx, t.Spec.Repository, tag, img)
+	if err != nil {
+		return err
+	}
+	if t.Status.Image, err = describe(img, ref); err != nil {
+		return err
+	}
+	if archive.Frozen != nil {
+		t.Status.FreezeMillis = new(archive.Frozen.Milliseconds())
+	}
+	return nil
+}
+
+// describe is what the status says of a pushed image.
+func describe(img *checkpoint.Image, ref string) (*v1alpha1.CheckpointImage, error) {
+	manifest, err := img.Manifest()
+	if err != nil {
+		return nil, err
+	}
+	digest, err := img.Digest()
+	if err != nil {
+		return nil, err
+	}
+	size, err := img.Size()
+	if err != nil {
+		return nil, err
+	}
+	size += manifest.Config.Size
+	for _, layer := range manifest.Layers {
+		size += layer.Size
+	}
+	return &v1alpha1.CheckpointImage{
+		Reference:    ref,
+		Digest:       digest.String(),
+		SizeBytes:    size,
+		ArchiveBytes: img.ArchiveBytes,
+	}, nil
+}
+
+// stage fetches a checkpoint and lays it out for the shim of the target pod.
+func (r *Reconciler) stage(ctx context.Context, t *v1alpha1.CheckpointTransfer) error {
+	want, slot := record(t), slotOf(t)
+	if done, err := r.stagedBefore(slot, want); done || err != nil {
+		return err
+	}
+	img, err := r.Registry.Pull(ctx, t.Spec.Image)
+	if err != nil {
+		return err
+	}
+	contents, err := checkpoint.Contents(img, want.MigrationUID)
+	if err != nil {
+		return registry.Error(err)
+	}
+	defer contents.Close()
+	draft, err := r.Area.Begin(slot)
+	if err != nil {
+		return err
+	}
+	defer draft.Discard()
+	archive, files, err := checkpoint.Unpack(pulled{contents}, draft.Dir)
+	if err != nil {
+		return err
+	}
+	// The target has a name and a UID of its own; namespace and container it shares
+	// with the source.
+	if err := archive.Check(checkpoint.Origin{Namespace: t.Namespace, Container: t.Spec.Container}); err != nil {
+		return err
+	}
+	want.Files = files
+	return draft.Commit(want)
+}
+
+// stagedBefore tells whether this very checkpoint is in place or was taken from
+// there, and makes room if another is.
+func (r *Reconciler) stagedBefore(slot staging.Slot, want staging.Record) (bool, error) {
+	used, err := r.Area.Used(slot)
+	if err != nil {
+		return false, err
+	}
+	for _, u := range used {
+		if u.Same(want) {
+			return true, nil
+		}
+	}
+	if len(used) > 0 {
+		return false, fault.Final(v1alpha1.TransferReasonFailed, "a checkpoint was restored into this pod before")
+	}
+	if there, err := r.Area.Staged(slot); err == nil && there.Same(want) {
+		return true, nil
+	}
+	return false, r.Area.Remove(slot)
+}
+
+// sweep removes every archive of the pod's container.
+func (r *Reconciler) sweep(t *v1alpha1.CheckpointTransfer) error {
+	return r.removeArchives(t, func(string) bool { return true })
+}
+
+// pulled classifies the errors of a layer that is being fetched.
+type pulled struct{ layer io.Reader }
+
+func (p pulled) Read(b []byte) (int, error) {
+	n, err := p.layer.Read(b)
+	if err == nil || errors.Is(err, io.EOF) {
+		return n, err
+	}
+	return n, registry.Error(err)
+}
+
+func origin(t *v1alpha1.CheckpointTransfer) checkpoint.Origin {
+	return checkpoint.Origin{
+		Namespace: t.Namespace,
+		PodName:   t.Spec.PodName,
+		PodUID:    string(t.Spec.PodUID),
+		Container: t.Spec.Container,
+	}
+}
+
+func slotOf(t *v1alpha1.CheckpointTransfer) staging.Slot {
+	return staging.Slot{PodUID: string(t.Spec.PodUID), Container: t.Spec.Container}
+}
+
+func record(t *v1alpha1.CheckpointTransfer) staging.Record {
+	return staging.Record{
+		MigrationUID: string(t.Spec.MigrationUID),
+		Namespace:    t.Namespace,
+		PodName:      t.Spec.PodName,
+		PodUID:       string(t.Spec.PodUID),
+		Container:    t.Spec.Container,
+		Image:        t.Spec.Image,
+	}
+}

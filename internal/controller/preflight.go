@@ -1,0 +1,192 @@
+package controller
+
+import (
+	"context"
+	"fmt"
+
+	corev1 "k8s.io/api/core/v1"
+	nodev1 "k8s.io/api/node/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"ms2m.dev/ms2m/api/v1alpha1"
+	"ms2m.dev/ms2m/internal/broker"
+	"ms2m.dev/ms2m/internal/migration"
+	"ms2m.dev/ms2m/sdk/handover"
+)
+
+// labelName is the label by which the agents' pods are found.
+const labelName = "app.kubernetes.io/name"
+
+// preflight gathers what only the checks before a migration look at.
+func (s *scope) preflight(ctx context.Context, source *corev1.Pod) (*migration.Preflight, error) {
+	p := &migration.Preflight{}
+	var err error
+	if p.Rival, err = s.rival(ctx); err != nil {
+		return nil, err
+	}
+	if p.Nodes, err = s.nodes(ctx, source); err != nil {
+		return nil, err
+	}
+	if p.Agents, err = s.agents(ctx); err != nil {
+		return nil, err
+	}
+	var class nodev1.RuntimeClass
+	switch err := s.Live.Get(ctx, client.ObjectKey{Name: v1alpha1.RuntimeClassName}, &class); {
+	case err == nil:
+		p.RuntimeClass = true
+	case !apierrors.IsNotFound(err):
+		return nil, err
+	}
+	p.Queue, p.ReplayQueue, p.Broker = s.queues(ctx)
+	return p, nil
+}
+
+// rival is a migration that goes before this one: of the same pod, or of the
+// pod that becomes this one's source. Of two that have not begun, the older.
+func (s *scope) rival(ctx context.Context) (string, error) {
+	var list v1alpha1.StatefulMigrationList
+	if err := s.Client.List(ctx, &list, client.InNamespace(s.object.Namespace)); err != nil {
+		return "", err
+	}
+	name := s.object.Spec.SourcePod.Name
+	for i := range list.Items {
+		other := &list.Items[i]
+		switch {
+		case other.UID == s.object.UID || ended(other):
+			continue
+		case other.Status.TargetPodName == name:
+			return other.Name, nil
+		case other.Spec.SourcePod.Name == name && goesFirst(other, s.object):
+			return other.Name, nil
+		}
+	}
+	return "", nil
+}
+
+func goesFirst(a, b *v1alpha1.StatefulMigration) bool {
+	if a.Status.Phase != "" && a.Status.Phase != v1alpha1.PhasePending {
+		return true
+	}
+	if !a.CreationTimestamp.Equal(&b.CreationTimestamp) {
+		return a.CreationTimestamp.Before(&b.CreationTimestamp)
+	}
+	return a.UID < b.UID
+}
+
+// nodes reads the source's node and those that spec.targetNode can mean.
+func (s *scope) nodes(ctx context.Context, source *corev1.Pod) ([]corev1.Node, error) {
+	target := s.object.Spec.TargetNode
+	var out []corev1.Node
+	get := func(name string) error {
+		var n corev1.Node
+		switch err := s.Live.Get(ctx, client.ObjectKey{Name: name}, &n); {
+		case err == nil:
+			out = append(out, n)
+		case !apierrors.IsNotFound(err):
+			return err
+		}
+		return nil
+	}
+	var sourceNode string
+	if source != nil && source.Spec.NodeName != "" {
+		sourceNode = source.Spec.NodeName
+		if err := get(sourceNode); err != nil {
+			return nil, err
+		}
+	}
+	if target != nil && target.Name != "" {
+		if target.Name == sourceNode {
+			return out, nil
+		}
+		return out, get(target.Name)
+	}
+	var list corev1.NodeList
+	var opts []client.ListOption
+	if target != nil {
+		opts = append(opts, client.MatchingLabels(target.Selector))
+	}
+	if err := s.Live.List(ctx, &list, opts...); err != nil {
+		return nil, err
+	}
+	for _, n := range list.Items {
+		if n.Name != sourceNode {
+			out = append(out, n)
+		}
+	}
+	return out, nil
+}
+
+// agents finds the nodes whose agent is ready.
+func (s *scope) agents(ctx context.Context) (map[string]bool, error) {
+	var pods corev1.PodList
+	if err := s.Client.List(ctx, &pods, client.InNamespace(s.AgentNamespace),
+		client.MatchingLabels{labelName: v1alpha1.AgentName}); err != nil {
+		return nil, err
+	}
+	ready := map[string]bool{}
+	for _, pod := range pods.Items {
+		for _, c := range pod.Status.Conditions {
+			if c.Type == corev1.PodReady && c.Status == corev1.ConditionTrue {
+				ready[pod.Spec.NodeName] = true
+			}
+		}
+	}
+	return ready, nil
+}
+
+// queues asks the broker for the primary queue and for the replay queue's name.
+func (s *scope) queues(ctx context.Context) (primary, replay *migration.Queue, _ error) {
+	if err := s.unreachable(); err != nil {
+		return nil, nil, err
+	}
+	look := func(name string) (*migration.Queue, error) {
+		q, err := s.session.broker.Look(ctx, name)
+		if err != nil || q == nil {
+			return nil, brokerError(err)
+		}
+		return &migration.Queue{Messages: q.Messages, Consumers: q.Consumers}, nil
+	}
+	c := s.object.Spec.MessageQueueConfig
+	primary, err := look(c.QueueName)
+	if err != nil {
+		return nil, nil, err
+	}
+	name := c.ReplayQueueName
+	if name == "" {
+		name = handover.ReplayQueue(string(s.object.UID))
+	}
+	replay, err = look(name)
+	return primary, replay, err
+}
+
+// unreachable says why there is no broker to ask.
+func (s *scope) unreachable() error {
+	if s.session.broker != nil {
+		return nil
+	}
+	if s.session.brokerErr != nil {
+		return s.session.brokerErr
+	}
+	return migration.Passing(migration.ReasonBrokerUnavailable, broker.ErrUnavailable)
+}
+
+// brokerURL is the URL of the migration's broker. It may hold a password: it
+// goes to the broker's client and nowhere else.
+func (s *scope) brokerURL(ctx context.Context) (string, error) {
+	c := s.object.Spec.MessageQueueConfig
+	ref := c.BrokerURLSecretRef
+	if ref == nil {
+		return c.BrokerURL, nil
+	}
+	var secret corev1.Secret
+	if err := s.Live.Get(ctx, client.ObjectKey{Namespace: s.object.Namespace, Name: ref.Name}, &secret); err != nil {
+		return "", migration.Passing(migration.ReasonSecretUnavailable, fmt.Errorf("brokerURLSecretRef.name: %w", err))
+	}
+	url, ok := secret.Data[ref.Key]
+	if !ok {
+		return "", migration.Passing(migration.ReasonSecretUnavailable,
+			fmt.Errorf("brokerURLSecretRef.key: the Secret %q has no key %q", ref.Name, ref.Key))
+	}
+	return string(url), nil
+}

@@ -1,0 +1,153 @@
+package controller
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/equality"
+	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/log"
+
+	"ms2m.dev/ms2m/api/v1alpha1"
+	"ms2m.dev/ms2m/internal/migration"
+)
+
+// scope is one reconcile of one migration.
+type scope struct {
+	*Reconciler
+	session *session
+	object  *v1alpha1.StatefulMigration
+	key     types.NamespacedName
+}
+
+// run observes, plans and acts until there is nothing to do now. The status is
+// written before each action that it announces: see package migration.
+func (s *scope) run(ctx context.Context) (ctrl.Result, error) {
+	for range maxSteps {
+		facts, err := s.observe(ctx)
+		if err != nil {
+			return settled(err)
+		}
+		plan := migration.Next(facts)
+		if err := s.write(ctx, plan.Status); err != nil {
+			return settled(err)
+		}
+		switch {
+		case plan.Ended:
+			s.close(s.Sessions.end(s.key))
+			return ctrl.Result{}, s.letGo(ctx, s.object)
+		case plan.Action == nil:
+			log.FromContext(ctx).V(1).Info("waiting", "for", plan.For, "until", plan.Until)
+			return s.until(plan.Until), nil
+		}
+		name := migration.Name(plan.Action)
+		if err := s.act(ctx, plan.Action); err != nil {
+			if done, result, err := s.failed(ctx, name, err); done {
+				return result, err
+			}
+			continue
+		}
+		if s.session.retry.action == name {
+			s.session.retry = retry{}
+		}
+	}
+	return ctrl.Result{RequeueAfter: time.Millisecond}, nil
+}
+
+// until asks to be called at a time.
+func (s *scope) until(t time.Time) ctrl.Result {
+	if t.IsZero() {
+		return ctrl.Result{}
+	}
+	return ctrl.Result{RequeueAfter: max(t.Sub(s.Clock.Now()), time.Millisecond)}
+}
+
+// failed is the one place where an error of an action becomes a condition, an
+// event and a time to try again. done is false if the planner has to hear of it.
+func (s *scope) failed(ctx context.Context, action string, err error) (done bool, result ctrl.Result, _ error) {
+	if errors.Is(ctx.Err(), context.Canceled) {
+		return true, ctrl.Result{}, nil // the manager stops; the next one goes on
+	}
+	e := migration.AsError(err)
+	s.session.suspect = s.session.suspect || e.Reason == migration.ReasonBrokerUnavailable
+	r := &s.session.retry
+	if r.action != action {
+		*r = retry{action: action}
+	}
+	const first, most = 250 * time.Millisecond, 15 * time.Second
+	r.at = s.Clock.Now().Add(min(first<<min(r.tries, 10), most))
+	r.tries++
+	log.FromContext(ctx).Info("action failed", "action", action, "reason", e.Reason, "retry", e.Retry, "try", r.tries, "error", e.Err.Error())
+	if r.tries == 1 || !e.Retry {
+		s.Recorder.Eventf(s.object, nil, corev1.EventTypeWarning, e.Reason, "Act", "%s: %v", action, e.Err)
+	}
+	if !e.Retry && s.session.failure == nil {
+		s.session.failure = e
+		return false, ctrl.Result{}, nil
+	}
+	status := migration.Explain(s.object, s.Clock.Now(), e)
+	if err := s.write(ctx, status); err != nil {
+		result, err := settled(err)
+		return true, result, err
+	}
+	return true, s.until(r.at), nil
+}
+
+// write writes the status if it differs, and then tells of it in events. It
+// never overwrites what another process has written meanwhile.
+func (s *scope) write(ctx context.Context, status v1alpha1.StatefulMigrationStatus) error {
+	before := s.object.Status
+	if equality.Semantic.DeepEqual(before, status) {
+		return nil
+	}
+	next := s.object.DeepCopy()
+	next.Status = status
+	if err := s.Client.Status().Update(ctx, next); err != nil {
+		return fmt.Errorf("write status: %w", err)
+	}
+	s.object = next
+	s.session.version, s.session.lastWrite = next.ResourceVersion, s.Clock.Now()
+	s.tell(ctx, &before, &next.Status)
+	return nil
+}
+
+// tell sends events about what has become different for people.
+func (s *scope) tell(ctx context.Context, before, after *v1alpha1.StatefulMigrationStatus) {
+	if before.Phase != after.Phase {
+		log.FromContext(ctx).Info("phase", "from", before.Phase, "to", after.Phase)
+		s.Recorder.Eventf(s.object, nil, corev1.EventTypeNormal, string(after.Phase), "Migrate", "%s", sentence(after))
+	}
+	const kind = v1alpha1.ConditionSucceeded
+	failed := meta.FindStatusCondition(after.Conditions, kind)
+	if failed != nil && failed.Status == metav1.ConditionFalse && !meta.IsStatusConditionFalse(before.Conditions, kind) {
+		log.FromContext(ctx).Info("giving up", "reason", failed.Reason, "message", failed.Message)
+		s.Recorder.Eventf(s.object, nil, corev1.EventTypeWarning, failed.Reason, "Migrate", "%s", failed.Message)
+	}
+}
+
+// sentence says in words what a phase is about to do or has done.
+func sentence(st *v1alpha1.StatefulMigrationStatus) string {
+	switch st.Phase {
+	case v1alpha1.PhasePending:
+		return "looking whether the pod can be migrated"
+	case v1alpha1.PhaseCheckpointing:
+		return fmt.Sprintf("checkpointing the container %s on %s", st.Container, st.SourceNode)
+	case v1alpha1.PhaseTransferring:
+		return fmt.Sprintf("the checkpoint is %s; pushing it", st.CheckpointID)
+	case v1alpha1.PhaseRestoring:
+		return "restoring it in another pod"
+	case v1alpha1.PhaseReplaying:
+		return fmt.Sprintf("the copy %s on %s catches up", st.TargetPodName, st.TargetNode)
+	case v1alpha1.PhaseFinalizing:
+		return "handing over"
+	case v1alpha1.PhaseCompleted:
+		return fmt.Sprintf("%s on %s has taken over", st.TargetPodName, st.TargetNode)
+	}
+	return "ended"
+}

@@ -1,0 +1,101 @@
+package migration
+
+import (
+	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"ms2m.dev/ms2m/api/v1alpha1"
+	"ms2m.dev/ms2m/sdk/handover"
+)
+
+// giveUp begins the way back. The reason is recorded before anything is undone,
+// so that a restarted manager undoes it too; the phase stays what it was until
+// nothing is left behind.
+func (p *planner) giveUp(reason, message string) Plan {
+	if !p.givingUp() {
+		p.set(v1alpha1.ConditionSucceeded, metav1.ConditionFalse, reasonWord(reason), message)
+	}
+	return p.abort()
+}
+
+func (p *planner) givingUp() bool {
+	return meta.IsStatusConditionFalse(p.status.Conditions, v1alpha1.ConditionSucceeded)
+}
+
+// forgive takes a giving-up back: COMMIT had been written first.
+func (p *planner) forgive() {
+	meta.RemoveStatusCondition(&p.status.Conditions, v1alpha1.ConditionSucceeded)
+}
+
+// reasonWord makes sure that a condition has a reason, which the API requires.
+func reasonWord(reason string) string {
+	if reason == "" {
+		return ReasonAborted
+	}
+	return reason
+}
+
+// abort goes the way back: ABORT at the broker, the source live, the target
+// gone, nothing left. It turns round if COMMIT was written first.
+func (p *planner) abort() Plan {
+	if !p.buffered() {
+		return p.fail() // nothing was begun
+	}
+	switch p.decided() {
+	case Committed:
+		return p.commit()
+	case Aborted:
+		p.set(v1alpha1.ConditionCommitted, metav1.ConditionFalse, ReasonAborted, "ABORT stands at the broker: the source keeps the state")
+	default:
+		return p.act(WriteAbort{})
+	}
+	if plan := p.releaseSource(); plan != nil {
+		return *plan
+	}
+	// The target may go now, and not before: had it won with COMMIT, it would
+	// have been the only one that has the state. Its deletion is the proof that
+	// it has read the decision or never will; it owns nothing that it would have
+	// to finish, so it gets no time to.
+	if p.present(RoleTarget) || p.strayTarget() {
+		if p.Target.Pod.DeletionTimestamp == nil {
+			grace := int64(1)
+			return p.act(DeletePod{Name: p.Target.Pod.Name, UID: p.Target.Pod.UID, Grace: &grace})
+		}
+		return p.outlast("the target pod to go")
+	}
+	if plan := p.tidy(); plan != nil {
+		return *plan
+	}
+	return p.fail()
+}
+
+// strayTarget reports whether a target pod of this migration exists whose UID
+// was not recorded: the manager died between the two.
+func (p *planner) strayTarget() bool {
+	pod := p.Target.Pod
+	return pod != nil && pod.Labels[v1alpha1.LabelMigration] == p.uid() && pod.Name == p.status.TargetPodName
+}
+
+// releaseSource tells the source to read the decision, until it says that it is
+// live, or its process is proven gone.
+func (p *planner) releaseSource() *Plan {
+	if p.status.Attempt == 0 || !p.alive(RoleSource) {
+		return nil
+	}
+	if r := p.Source.Report; r != nil && r.Status.State == handover.Live &&
+		(p.ours(RoleSource) && r.Status.Decision == handover.Aborted || r.Answers == handover.Abort) {
+		return nil
+	}
+	sent, ok := p.sent(RoleSource, handover.Abort)
+	if ok && p.late(sent.First.Add(p.Policy.Patience)) {
+		return nil // see marksNeeded: the decision is left for it to find
+	}
+	plan := p.ask(RoleSource, handover.Abort, p.abandonAt(), "the source to be live again")
+	return &plan
+}
+
+// fail ends the migration.
+func (p *planner) fail() Plan {
+	p.enter(v1alpha1.PhaseFailed)
+	return Plan{Ended: true}
+}

@@ -1,0 +1,106 @@
+package migration
+
+import (
+	"fmt"
+	"strings"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/types"
+
+	"ms2m.dev/ms2m/api/v1alpha1"
+	"ms2m.dev/ms2m/sdk/handover"
+)
+
+// Action is one effect on the outside world. Each has a name derived from the
+// migration's UID, or is bound to a UID, so that doing it twice is doing it once.
+type Action interface{ action() }
+
+// Role tells source and target apart.
+type Role string
+
+// The roles.
+const (
+	RoleSource Role = "source"
+	RoleTarget Role = "target"
+)
+
+type (
+	// Send sends a command to the instance in a pod.
+	Send struct {
+		Role    Role
+		Command handover.Command
+	}
+	// SetHolds writes the hold record under each key, and under the queue's
+	// slot if the source is the queue's only consumer.
+	SetHolds struct {
+		Keys  []string
+		Queue string
+		Hold  handover.Hold
+	}
+	// CreateReplayQueue declares the replay queue.
+	CreateReplayQueue struct{ Queue string }
+	// ReadDecision looks what stands at the broker.
+	ReadDecision struct{}
+	// WriteAbort writes ABORT, or learns that COMMIT stands.
+	WriteAbort struct{}
+	// Checkpoint calls the kubelet. RESUME is sent as soon as it returns:
+	// every moment until then is a pause of the service.
+	Checkpoint struct {
+		Node, Pod, Container string
+		Attempt              int32
+		Timeout              time.Duration
+		Resume               Send
+	}
+	// CreateTransfer makes the object by which an agent does one leg.
+	CreateTransfer struct {
+		Name string
+		Spec v1alpha1.CheckpointTransferSpec
+	}
+	// VerifyImage asks the repository for the checkpoint by its digest.
+	VerifyImage struct{ Reference string }
+	// CreateTarget makes the target pod.
+	CreateTarget struct {
+		Pod   *corev1.Pod
+		Notes []string // what of the source's spec was left out, for people
+	}
+	// DeletePod deletes a pod of that UID and no other.
+	DeletePod struct {
+		Name  string
+		UID   types.UID
+		Grace *int64
+	}
+	// DeleteTransfers deletes every leg of the migration.
+	DeleteTransfers struct{}
+	// DeleteReplayQueue deletes the replay queue.
+	DeleteReplayQueue struct{ Queue string }
+	// DeleteImage deletes the checkpoint from the repository, by digest.
+	DeleteImage struct{ Reference string }
+	// RemoveMarks removes the decision and the holds, the last traces.
+	RemoveMarks struct {
+		Keys []string
+	}
+)
+
+func (Send) action()              {}
+func (SetHolds) action()          {}
+func (CreateReplayQueue) action() {}
+func (ReadDecision) action()      {}
+func (WriteAbort) action()        {}
+func (Checkpoint) action()        {}
+func (CreateTransfer) action()    {}
+func (VerifyImage) action()       {}
+func (CreateTarget) action()      {}
+func (DeletePod) action()         {}
+func (DeleteTransfers) action()   {}
+func (DeleteReplayQueue) action() {}
+func (DeleteImage) action()       {}
+func (RemoveMarks) action()       {}
+
+// Name names an action for people, and tells one that failed from others.
+func Name(a Action) string {
+	if s, ok := a.(Send); ok {
+		return fmt.Sprintf("Send %s to the %s", s.Command.Kind, s.Role)
+	}
+	return strings.TrimPrefix(fmt.Sprintf("%T", a), "migration.")
+}

@@ -1,0 +1,198 @@
+package migration
+
+import (
+	"time"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"ms2m.dev/ms2m/api/v1alpha1"
+	"ms2m.dev/ms2m/sdk/handover"
+)
+
+// checkpointing gets a good image of the source: one that was taken while the
+// source was Paused, of which the kubelet's archive is known.
+func (p *planner) checkpointing() Plan {
+	if p.status.SourcePodUID == "" && p.Source.Pod != nil {
+		p.identify() // the phase was set by hand, without a preflight
+	}
+	if reason, message, ok := p.sourceTrouble(); !ok {
+		return p.giveUp(reason, message)
+	}
+	if plan := p.buffer(); plan != nil {
+		return *plan
+	}
+	switch {
+	case p.status.Attempt == 0, p.orphaned():
+		return p.nextAttempt(nil)
+	case p.Checkpoint != nil && p.Checkpoint.Attempt == p.status.Attempt:
+		return p.checkpointed(p.Checkpoint)
+	}
+	return p.prepare()
+}
+
+// buffer sets the holds and makes the replay queue, before the source is asked
+// for anything. The condition records the intent first: a replay queue that is
+// missing once it stood is a gap, never a reason to make it anew.
+func (p *planner) buffer() *Plan {
+	if p.is(v1alpha1.ConditionBuffered) {
+		return nil
+	}
+	if !p.buffered() {
+		p.set(v1alpha1.ConditionBuffered, metav1.ConditionUnknown, ReasonPreparing, "holds and replay queue are being made")
+	}
+	if p.late(p.until(p.Object.Spec.Deadlines.CheckpointSeconds)) {
+		plan := p.giveUp(ReasonDeadline, p.overdue(v1alpha1.ConditionBuffered, "deadlines.checkpointSeconds"))
+		return &plan
+	}
+	if !p.Done[StepHolds] {
+		plan := p.act(SetHolds{
+			Keys: []string{
+				p.uid(), string(p.status.SourcePodUID),
+				handover.PodSlot(p.Object.Namespace, p.Object.Spec.SourcePod.Name),
+			},
+			Queue: p.Object.Spec.MessageQueueConfig.QueueName,
+			Hold: handover.Hold{
+				Version: handover.Version, Migration: p.uid(), SourcePod: string(p.status.SourcePodUID),
+				DeadlineMillis: p.whole().Milliseconds(),
+			},
+		})
+		return &plan
+	}
+	if !p.Done[StepReplayQueue] {
+		plan := p.act(CreateReplayQueue{Queue: p.replayQueue()})
+		return &plan
+	}
+	p.set(v1alpha1.ConditionBuffered, metav1.ConditionTrue, ReasonDone, "holds and replay queue stand")
+	return nil
+}
+
+// buffered reports whether something of this migration may stand at the broker.
+func (p *planner) buffered() bool { return p.get(v1alpha1.ConditionBuffered) != nil }
+
+// whole is the sum of all deadlines: nobody waits longer for a decision.
+func (p *planner) whole() time.Duration {
+	d := p.Object.Spec.Deadlines
+	return seconds(d.CheckpointSeconds)*time.Duration(p.Policy.MaxAttempts) +
+		seconds(d.TransferSeconds) + seconds(d.RestoreSeconds) + seconds(d.ReplaySeconds) + seconds(d.FinalizeSeconds)
+}
+
+// attemptTime is the deadline of an attempt: a void one is followed by a longer.
+func (p *planner) attemptTime() time.Duration {
+	return seconds(p.Object.Spec.Deadlines.CheckpointSeconds) * time.Duration(max(p.status.Attempt, 1))
+}
+
+func (p *planner) attemptUntil() time.Time {
+	if p.status.AttemptStartedAt == nil {
+		return p.Now
+	}
+	return p.status.AttemptStartedAt.Add(p.attemptTime())
+}
+
+// orphaned reports whether the attempt was begun by another process, which may
+// have called the kubelet: its answer is lost, and with it the image.
+func (p *planner) orphaned() bool { return p.status.AttemptEpoch != p.status.Epoch }
+
+// nextAttempt begins an attempt, when the source is where PREPARE is taken.
+// why is what became of the last one.
+func (p *planner) nextAttempt(why *Error) Plan {
+	if why == nil {
+		why = Passing(ReasonCheckpointVoid, errLostAnswer)
+	}
+	if p.status.Attempt > 0 {
+		p.set(v1alpha1.ConditionCheckpointed, metav1.ConditionFalse, why.Reason, "attempt %d: %v", p.status.Attempt, why.Err)
+	}
+	if !why.Retry || p.status.Attempt >= p.Policy.MaxAttempts {
+		return p.giveUp(why.Reason, why.Err.Error())
+	}
+	if plan := p.settle(); plan != nil {
+		return *plan
+	}
+	if p.Checkpoint != nil {
+		if pause := p.Checkpoint.At.Add(p.Policy.AttemptPause); pause.After(p.Now) {
+			return p.wait(pause, "the next attempt")
+		}
+	}
+	p.status.Attempt++
+	p.status.AttemptEpoch = p.status.Epoch
+	now := metav1.NewMicroTime(p.Now)
+	p.status.AttemptStartedAt = &now
+	return p.send(RoleSource, handover.Prepare)
+}
+
+// settle gets the source out of an attempt that has ended without an image.
+func (p *planner) settle() *Plan {
+	var plan Plan
+	switch deadline := p.since().Add(p.whole()); p.state(RoleSource) {
+	case handover.Live, handover.Relaying:
+		return nil
+	case handover.Paused:
+		if !p.ours(RoleSource) {
+			plan = p.wait(deadline, "the source to leave another migration")
+			break
+		}
+		// The source is bound to the attempt that it paused for.
+		plan = p.ask(RoleSource, handover.Resume, deadline, "RELAYING of the source")
+	default:
+		if p.late(deadline) {
+			plan = p.giveUp(ReasonSourceMute, "the source does not say where it stands")
+			break
+		}
+		plan = p.wait(deadline, "the source to say where it stands")
+	}
+	return &plan
+}
+
+// prepare brings the source to the safe point and calls the kubelet.
+func (p *planner) prepare() Plan {
+	report, deadline := p.Source.Report, p.attemptUntil()
+	there := p.ours(RoleSource) && report.Status.Attempt == int(p.status.Attempt)
+	if no := p.refused(RoleSource, handover.Prepare); no != nil {
+		switch no.Reason {
+		case handover.ReasonDrainDeadline, handover.ReasonStale, handover.ReasonWrongState:
+			return p.nextAttempt(Passing(string(no.Reason), errorf("the source refused PREPARE: %s", words(no))))
+		}
+		return p.giveUp(string(no.Reason), "the source refused PREPARE: "+words(no))
+	}
+	switch {
+	case there && report.Status.State == handover.Paused:
+		return p.act(Checkpoint{
+			Node: p.status.SourceNode, Pod: p.Object.Spec.SourcePod.Name, Container: p.status.Container,
+			Attempt: p.status.Attempt, Timeout: deadline.Sub(p.Now),
+			Resume: Send{Role: RoleSource, Command: p.command(RoleSource, handover.Resume)},
+		})
+	case there && report.Status.State == handover.Relaying:
+		return p.nextAttempt(Passing(ReasonCheckpointVoid, errorf("the source went on before the kubelet was called")))
+	case p.late(deadline):
+		return p.nextAttempt(Passing(ReasonDeadline, errorf("the source did not answer PREPARE within %v", p.attemptTime())))
+	case there:
+		return p.wait(deadline, "PREPARED of the source")
+	}
+	p.set(v1alpha1.ConditionCheckpointed, metav1.ConditionFalse, ReasonPreparing, "attempt %d: the source goes to its safe point", p.status.Attempt)
+	return p.ask(RoleSource, handover.Prepare, deadline, "PREPARED of the source")
+}
+
+// checkpointed lets the source go on, whatever the kubelet said, and then looks
+// at what there is.
+func (p *planner) checkpointed(res *CheckpointResult) Plan {
+	if p.state(RoleSource) != handover.Relaying {
+		if p.late(p.attemptUntil().Add(p.Policy.Patience)) {
+			return p.giveUp(ReasonSourceMute, "the source has not gone on after the checkpoint")
+		}
+		return p.ask(RoleSource, handover.Resume, time.Time{}, "RELAYING of the source")
+	}
+	switch {
+	case res.Err != nil:
+		return p.nextAttempt(res.Err)
+	case res.After.State != handover.Paused || res.After.Attempt != int(res.Attempt):
+		// The source went on by itself while the kubelet was at work: the image
+		// may show it in the middle of anything.
+		return p.nextAttempt(Passing(ReasonCheckpointVoid, errorf("the source reached its deadline before the checkpoint was taken")))
+	}
+	p.status.CheckpointID = res.Archive
+	p.positions().Checkpoint = int64(res.Before.Number)
+	pause := p.Source.Report.Status.PauseMillis
+	p.status.Pauses = &v1alpha1.Pauses{CheckpointMillis: &pause}
+	p.set(v1alpha1.ConditionCheckpointed, metav1.ConditionTrue, ReasonDone, "attempt %d: the image holds everything up to message %d", res.Attempt, res.Before.Number)
+	p.enter(v1alpha1.PhaseTransferring)
+	return p.transferring()
+}

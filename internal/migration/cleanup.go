@@ -1,0 +1,168 @@
+package migration
+
+import (
+	"time"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"ms2m.dev/ms2m/api/v1alpha1"
+	"ms2m.dev/ms2m/sdk/handover"
+)
+
+// forward finishes a migration whose COMMIT stands: the source goes, then what
+// the migration has made, then its marks. The phase becomes Completed when
+// there is nothing left.
+func (p *planner) forward() Plan {
+	p.noteLive()
+	if p.status.Pauses != nil && p.status.Pauses.HandoverMillis == nil && p.alive(RoleTarget) &&
+		!p.late(p.until(p.Object.Spec.Deadlines.FinalizeSeconds)) {
+		return p.wait(p.until(p.Object.Spec.Deadlines.FinalizeSeconds), "LIVE of the target")
+	}
+	if plan := p.retireSource(); plan != nil {
+		return *plan
+	}
+	if plan := p.tidy(); plan != nil {
+		return *plan
+	}
+	p.set(v1alpha1.ConditionSucceeded, metav1.ConditionTrue, ReasonDone, "the pod %q on %q has taken over", p.status.TargetPodName, p.status.TargetNode)
+	p.enter(v1alpha1.PhaseCompleted)
+	return Plan{Ended: true}
+}
+
+// retireSource lets the source read COMMIT and deletes its pod. A source that
+// does not answer is deleted as well: COMMIT forbids it to go on.
+func (p *planner) retireSource() *Plan {
+	if !p.present(RoleSource) {
+		return nil
+	}
+	if p.Source.Pod.DeletionTimestamp != nil {
+		plan := p.outlast("the source pod to go")
+		return &plan
+	}
+	sent, ok := p.sent(RoleSource, handover.Retire)
+	waited := ok && (sent.NoInstance || p.late(sent.First.Add(p.Policy.Resend)))
+	if p.alive(RoleSource) && p.state(RoleSource) != handover.Retired && !waited {
+		plan := p.ask(RoleSource, handover.Retire, time.Time{}, "RETIRED of the source")
+		return &plan
+	}
+	plan := p.act(DeletePod{Name: p.Source.Pod.Name, UID: p.status.SourcePodUID})
+	return &plan
+}
+
+// tidy removes what the migration has made on the nodes, in the repository and
+// at the broker; nil: there is nothing left.
+func (p *planner) tidy() *Plan {
+	if p.status.CheckpointImage == nil && p.Push != nil && p.Push.Status.Image != nil {
+		// The agent has pushed it after the migration was given up. When the leg
+		// is gone nobody knows the digest any more.
+		p.status.CheckpointImage = p.Push.Status.Image.DeepCopy()
+	}
+	var plan Plan
+	switch image := p.status.CheckpointImage; {
+	case !p.Done[StepTransfersDeleted]:
+		plan = p.tidyNodes()
+	case p.Transfers > 0:
+		plan = p.outlast("the node agents to remove what they left on the nodes")
+	case !p.Done[StepReplayQueueGone]:
+		plan = p.act(DeleteReplayQueue{Queue: p.replayQueue()})
+	case image != nil && !p.retained() && !p.Done[StepImageDeleted]:
+		plan = p.act(DeleteImage{Reference: image.Reference})
+	case !p.Done[StepMarksRemoved] && !p.marksNeeded():
+		plan = p.act(RemoveMarks{Keys: HoldKeys(p.Object, p.status.SourcePodUID)})
+	default:
+		return nil
+	}
+	return &plan
+}
+
+// tidyNodes deletes the legs, whose agents then remove archives and staged
+// files. An archive that belongs to no leg is swept up first.
+func (p *planner) tidyNodes() Plan {
+	if p.straysPossible() {
+		if p.Sweep == nil {
+			return p.act(CreateTransfer{
+				Name: TransferName(p.Object, v1alpha1.TransferSweep, p.status.Attempt),
+				Spec: v1alpha1.CheckpointTransferSpec{
+					Direction: v1alpha1.TransferSweep, NodeName: p.status.SourceNode,
+					MigrationUID: p.Object.UID, Attempt: p.status.Attempt,
+					PodName: p.Object.Spec.SourcePod.Name, PodUID: p.status.SourcePodUID, Container: p.status.Container,
+				},
+			})
+		}
+		patience := p.Sweep.CreationTimestamp.Add(p.Policy.Patience)
+		if complete(p.Sweep).Status == metav1.ConditionUnknown && !p.late(patience) {
+			return p.wait(patience, "the node agent on %q to sweep up archives", p.status.SourceNode)
+		}
+	}
+	return p.act(DeleteTransfers{})
+}
+
+// straysPossible reports whether an archive may lie on the source's node that
+// no leg knows: of a void attempt, or of one whose answer was lost.
+func (p *planner) straysPossible() bool {
+	switch {
+	case p.status.Attempt == 0 || p.status.SourceNode == "" || p.status.Container == "":
+		return false
+	case p.status.Attempt > 1:
+		return true
+	case p.Push != nil:
+		return false
+	}
+	called := p.Checkpoint != nil || p.orphaned()
+	return called && !p.is(v1alpha1.ConditionTransferred)
+}
+
+// retained reports whether the image stays.
+func (p *planner) retained() bool {
+	return p.Object.Spec.CheckpointRetention == v1alpha1.RetentionRetain
+}
+
+// marksNeeded reports whether a source that has not been heard of since ABORT
+// still has to find it: without the decision it would wait for one, and then
+// write its own. Two small objects at the broker are left then, and said so.
+func (p *planner) marksNeeded() bool {
+	if p.committed() || p.releasedOrGone() {
+		return false
+	}
+	p.set(v1alpha1.ConditionCommitted, metav1.ConditionFalse, ReasonMarksLeft,
+		"ABORT stands at the broker, and is left there for the source, which has not answered: exchange %s and the queues %s<key>",
+		handover.DecisionExchange(p.uid()), handover.HoldQueue(""))
+	return true
+}
+
+func (p *planner) releasedOrGone() bool {
+	if p.status.Attempt == 0 || !p.alive(RoleSource) {
+		return true
+	}
+	return p.state(RoleSource) == handover.Live
+}
+
+// outlast plans to wait for something that ends by itself, however long it takes.
+func (p *planner) outlast(what string) Plan {
+	if p.committed() {
+		p.set(v1alpha1.ConditionSucceeded, metav1.ConditionUnknown, ReasonWaiting, "the target has taken over; waiting for %s", what)
+	}
+	return p.wait(p.abandonAt(), "%s", what)
+}
+
+// abandonAt is when a deleted StatefulMigration is let go whatever is left.
+func (p *planner) abandonAt() time.Time {
+	if p.Object.DeletionTimestamp == nil {
+		return time.Time{}
+	}
+	return p.Object.DeletionTimestamp.Add(p.Policy.Abandon)
+}
+
+func (p *planner) abandoned() bool {
+	at := p.abandonAt()
+	return !at.IsZero() && p.late(at)
+}
+
+// abandon lets the object go although something could not be cleaned up: a
+// finalizer that hangs would keep a namespace from being deleted.
+func (p *planner) abandon() Plan {
+	p.set(v1alpha1.ConditionSucceeded, metav1.ConditionFalse, ReasonAbandoned,
+		"not everything could be removed within %v: look for objects labelled %s=%s, the replay queue %q, the image and the marks at the broker",
+		p.Policy.Abandon, v1alpha1.LabelMigration, p.uid(), p.replayQueue())
+	return p.fail()
+}

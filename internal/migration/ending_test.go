@@ -1,0 +1,118 @@
+package migration_test
+
+import (
+	"testing"
+	"time"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"ms2m.dev/ms2m/api/v1alpha1"
+	"ms2m.dev/ms2m/internal/migration"
+	"ms2m.dev/ms2m/sdk/handover"
+)
+
+// done is after steps were done.
+func done(steps ...migration.Step) change {
+	return func(f *migration.Facts) {
+		for _, s := range steps {
+			f.Done[s] = true
+		}
+	}
+}
+
+// TestAborting goes the way back from Replaying.
+func TestAborting(t *testing.T) {
+	giving := func(f *migration.Facts) {
+		condition(f.Object, v1alpha1.ConditionSucceeded, metav1.ConditionFalse, "Gap")
+	}
+	won := all(giving, func(f *migration.Facts) { f.Decision = migration.Aborted })
+	live := all(won, source(handover.Live, func(r *handover.Report) { r.Status.Decision = handover.Aborted }))
+	gone := all(live, func(f *migration.Facts) { f.Target.Pod, f.Target.Report = nil, nil })
+	const abort = "Send ABORT to the source"
+	run(t, v1alpha1.PhaseReplaying, []row{
+		{name: "ABORT first", change: giving, action: "WriteAbort", reason: "Gap"},
+		{name: "too late: COMMIT stands", change: all(giving, func(f *migration.Facts) { f.Decision = migration.Committed }, target(handover.Live)),
+			action: "Send RETIRE to the source", phase: v1alpha1.PhaseFinalizing},
+		{name: "the source is told", change: won, action: abort, reason: "Gap"},
+		{name: "the source is mute", change: all(won, func(f *migration.Facts) { f.Source.Sent = said(handover.Abort) }, later(61*time.Second)), action: "DeletePod", reason: "Gap"},
+		{name: "the target goes", change: live, action: "DeletePod", reason: "Gap", check: func(t *testing.T, p migration.Plan) {
+			if a := p.Action.(migration.DeletePod); a.UID != targetUID || a.Grace == nil || *a.Grace != 1 {
+				t.Errorf("%+v", a)
+			}
+		}},
+		{name: "a target that was not recorded goes, too", change: all(live, func(f *migration.Facts) { f.Object.Status.TargetPodUID = "" }), action: "DeletePod", reason: "Gap"},
+		{name: "a stranger of the target's name stays", change: all(live, func(f *migration.Facts) { f.Target.Pod.UID = "x"; f.Target.Pod.Labels = nil }), action: "DeleteTransfers", reason: "Gap"},
+		{name: "the target is going", change: all(live, func(f *migration.Facts) { at := metav1.NewTime(now); f.Target.Pod.DeletionTimestamp = &at }), reason: "Gap"},
+		{name: "the legs go", change: gone, action: "DeleteTransfers", reason: "Gap"},
+		{name: "the legs are going", change: all(gone, done(migration.StepTransfersDeleted)), reason: "Gap"},
+		{name: "after two attempts it is swept", change: all(gone, func(f *migration.Facts) {
+			f.Object.Status.Attempt, f.Source.Report.Status.Attempt = 2, 2
+		}), action: "CreateTransfer", reason: "Gap"},
+		{name: "the sweeping is waited for", change: all(gone, func(f *migration.Facts) { f.Object.Status.Attempt, f.Sweep = 2, leg("", "", "") }), reason: "Gap"},
+		{name: "but not for ever", change: all(gone, func(f *migration.Facts) { f.Object.Status.Attempt, f.Sweep = 2, leg("", "", "") }, func(f *migration.Facts) {
+			f.Now = f.Now.Add(time.Minute)
+			f.Source.Sent[handover.Hello] = migration.Sent{At: f.Now}
+		}), action: "DeleteTransfers", reason: "Gap"},
+		{name: "the queue goes", change: all(gone, done(migration.StepTransfersDeleted), noLegs), action: "DeleteReplayQueue", reason: "Gap"},
+		{name: "the image goes", change: all(gone, done(migration.StepTransfersDeleted, migration.StepReplayQueueGone), noLegs), action: "DeleteImage", reason: "Gap"},
+		{name: "the image stays", change: all(gone, done(migration.StepTransfersDeleted, migration.StepReplayQueueGone), noLegs, func(f *migration.Facts) {
+			f.Object.Spec.CheckpointRetention = v1alpha1.RetentionRetain
+		}), action: "RemoveMarks", reason: "Gap"},
+		{name: "the marks go last", change: all(gone, done(migration.StepTransfersDeleted, migration.StepReplayQueueGone, migration.StepImageDeleted), noLegs), action: "RemoveMarks", reason: "Gap"},
+		{name: "failed", change: all(gone, done(everything...), noLegs), action: "ended", phase: v1alpha1.PhaseFailed, reason: "Gap"},
+		{name: "a mute source finds the decision", change: all(won, done(everything...), noLegs, func(f *migration.Facts) {
+			f.Target.Pod, f.Done[migration.StepMarksRemoved] = nil, false
+			f.Source.Sent = said(handover.Abort)
+		}, later(61*time.Second)), action: "ended", phase: v1alpha1.PhaseFailed, reason: "Gap", check: func(t *testing.T, p migration.Plan) {
+			for _, c := range p.Status.Conditions {
+				if c.Type == v1alpha1.ConditionCommitted && c.Reason == migration.ReasonMarksLeft {
+					return
+				}
+			}
+			t.Error("nothing is said about the marks")
+		}},
+		{name: "abandoned", change: all(giving, deleted, later(10*time.Minute)), action: "ended", phase: v1alpha1.PhaseFailed, reason: migration.ReasonAbandoned},
+	})
+}
+
+var everything = []migration.Step{
+	migration.StepTransfersDeleted, migration.StepReplayQueueGone, migration.StepImageDeleted, migration.StepMarksRemoved,
+}
+
+func noLegs(f *migration.Facts) { f.Push, f.Stage, f.Transfers = nil, nil, 0 }
+
+// TestForward goes on after COMMIT.
+func TestForward(t *testing.T) {
+	committed := func(f *migration.Facts) {
+		condition(f.Object, v1alpha1.ConditionCommitted, metav1.ConditionTrue, "Committed")
+		pause := int64(3)
+		f.Object.Status.Pauses = &v1alpha1.Pauses{HandoverMillis: &pause}
+		f.Target.Report = report(targetUID, handover.Live)
+	}
+	gone := all(committed, func(f *migration.Facts) { f.Source.Pod, f.Source.Report = nil, nil })
+	run(t, v1alpha1.PhaseFinalizing, []row{
+		{name: "the source is going", change: all(committed, func(f *migration.Facts) { at := metav1.NewTime(now); f.Source.Pod.DeletionTimestamp = &at })},
+		{name: "nobody listens in the source", change: all(committed, func(f *migration.Facts) {
+			f.Source.Sent = said(handover.Retire)
+			f.Source.Sent[handover.Retire] = migration.Sent{First: now, At: now, Attempt: 1, NoInstance: true}
+		}), action: "DeletePod"},
+		{name: "the source is another's", change: all(committed, func(f *migration.Facts) { f.Source.Pod.UID = "x" }), action: "DeleteTransfers"},
+		{name: "the legs go", change: gone, action: "DeleteTransfers"},
+		{name: "completed", change: all(gone, done(everything...), noLegs), action: "ended", phase: v1alpha1.PhaseCompleted},
+		{name: "the target is not heard yet", change: all(committed, func(f *migration.Facts) {
+			f.Object.Status.Pauses.HandoverMillis = nil
+			f.Target.Report = report(targetUID, handover.Replaying)
+		})},
+		{name: "the target has died", change: all(gone, func(f *migration.Facts) {
+			f.Object.Status.Pauses.HandoverMillis, f.Target.Pod, f.Target.Report = nil, nil, nil
+		}), action: "DeleteTransfers"},
+	})
+}
+
+// TestTerminal does nothing any more, whatever is observed.
+func TestTerminal(t *testing.T) {
+	for _, phase := range []v1alpha1.MigrationPhase{v1alpha1.PhaseCompleted, v1alpha1.PhaseFailed} {
+		run(t, phase, []row{{name: string(phase), change: deleted, action: "ended", phase: phase}})
+	}
+	run(t, "Dancing", []row{{name: "a later version's", phase: "Dancing"}})
+}

@@ -1,0 +1,89 @@
+package migration
+
+import (
+	"errors"
+	"fmt"
+)
+
+// Error is why an action was not done: the reason that conditions and events
+// carry, and whether doing it again can help.
+type Error struct {
+	Reason string
+	Retry  bool
+	Err    error
+}
+
+// Error implements error.
+func (e *Error) Error() string { return fmt.Sprintf("%s: %v", e.Reason, e.Err) }
+
+// Unwrap gives the cause.
+func (e *Error) Unwrap() error { return e.Err }
+
+// Passing wraps an error that may go away by itself.
+func Passing(reason string, err error) *Error { return &Error{Reason: reason, Retry: true, Err: err} }
+
+// Fatal wraps an error that no retry mends.
+func Fatal(reason string, err error) *Error { return &Error{Reason: reason, Err: err} }
+
+// errLostAnswer is what is known about a checkpoint that another process took.
+var errLostAnswer = errors.New("the manager was restarted while the checkpoint was taken: its answer is lost")
+
+func errorf(format string, args ...any) error { return fmt.Errorf(format, args...) }
+
+// AsError makes any error an *Error; what has no reason yet is taken to pass.
+func AsError(err error) *Error {
+	var e *Error
+	if errors.As(err, &e) {
+		return e
+	}
+	return Passing(ReasonUnavailable, err)
+}
+
+// Reasons of conditions and events. Those of checks in Pending name what is
+// wrong, the others what happened; instances' own reasons (handover.Reason)
+// are passed on as they are.
+const (
+	ReasonWaiting     = "Waiting"
+	ReasonReady       = "Ready"
+	ReasonDone        = "Done"
+	ReasonUnavailable = "Unavailable"
+	ReasonDeadline    = "DeadlineExceeded"
+	ReasonCancelled   = "Cancelled"
+
+	ReasonInvalidSpec       = "InvalidSpec"
+	ReasonPodNotFound       = "PodNotFound"
+	ReasonPodNotRunning     = "PodNotRunning"
+	ReasonPodUnsupported    = "PodUnsupported"
+	ReasonContainerNotFound = "ContainerNotFound"
+	ReasonNodeNotFound      = "NodeNotFound"
+	ReasonNodeNotReady      = "NodeNotReady"
+	ReasonNotInstalled      = "NotInstalled"
+	ReasonOtherMigration    = "OtherMigration"
+	ReasonBrokerUnavailable = "BrokerUnavailable"
+	ReasonSecretUnavailable = "SecretUnavailable"
+	ReasonQueueNotFound     = "QueueNotFound"
+	ReasonNoLibrary         = "NoLibrary"
+	ReasonLibraryMismatch   = "LibraryMismatch"
+	ReasonNoIdentity        = "NoMessageIdentity"
+
+	ReasonPreparing        = "Preparing"
+	ReasonCheckpointFailed = "CheckpointFailed"
+	ReasonCheckpointVoid   = "CheckpointVoid"
+	ReasonSourceLost       = "SourceLost"
+	ReasonSourceRestarted  = "SourceRestarted"
+	ReasonSourceMute       = "SourceMute"
+	ReasonTransferFailed   = "TransferFailed"
+	ReasonUnschedulable    = "Unschedulable"
+	ReasonTargetNameTaken  = "TargetNameTaken"
+	ReasonTargetRejected   = "TargetRejected"
+	ReasonTargetLost       = "TargetLost"
+	ReasonRestoreFailed    = "RestoreFailed"
+	ReasonCaughtUp         = "CaughtUp"
+	ReasonCutoff           = "ReplayCutoff"
+	ReasonFrozen           = "SourceFrozen"
+	ReasonCommitted        = "Committed"
+	ReasonAborted          = "Aborted"
+	ReasonAborting         = "Aborting"
+	ReasonAbandoned        = "Abandoned"
+	ReasonMarksLeft        = "MarksLeftStanding"
+)

@@ -1,0 +1,171 @@
+package migration
+
+import (
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+
+	"ms2m.dev/ms2m/api/v1alpha1"
+	"ms2m.dev/ms2m/sdk/handover"
+)
+
+// Policy holds what is the same for all migrations of a manager.
+type Policy struct {
+	// Lease is how long an instance goes without a command before it gives up.
+	Lease time.Duration
+	// Blink is the longest rest of a replay that is worth freezing the source for at once.
+	Blink time.Duration
+	// Trend is the time over which the lag has to shrink.
+	Trend time.Duration
+	// Report is the interval of progress reports before the replay, and Track during it.
+	Report, Track time.Duration
+	// Poll is the interval for looking at what sends no event, Knock that for
+	// asking whether the copy has woken up, Resend the patience for the answer
+	// to a command.
+	Poll, Knock, Resend time.Duration
+	// Patience is how long an instance that ought to obey a decision, or an
+	// agent that ought to tidy up, is waited for before the migration goes on without it.
+	Patience time.Duration
+	// Abandon bounds the clean-up of a deleted StatefulMigration whose broker,
+	// registry or node does not come back.
+	Abandon time.Duration
+	// StatusEvery is the least time between two writes of mere progress.
+	StatusEvery time.Duration
+	// MaxAttempts bounds the checkpoints of one migration, AttemptPause is the
+	// least time between two (the kubelet's archives are named by the second).
+	MaxAttempts  int32
+	AttemptPause time.Duration
+}
+
+// DefaultPolicy is the policy of a manager without flags.
+func DefaultPolicy() Policy {
+	return Policy{
+		Lease:        60 * time.Second,
+		Blink:        50 * time.Millisecond,
+		Trend:        5 * time.Second,
+		Report:       500 * time.Millisecond,
+		Track:        100 * time.Millisecond,
+		Poll:         time.Second,
+		Knock:        200 * time.Millisecond,
+		Resend:       3 * time.Second,
+		Patience:     60 * time.Second,
+		Abandon:      10 * time.Minute,
+		StatusEvery:  time.Second,
+		MaxAttempts:  5,
+		AttemptPause: 1100 * time.Millisecond,
+	}
+}
+
+// Facts are what has been observed about one migration.
+type Facts struct {
+	Now    time.Time
+	Policy Policy
+	Object *v1alpha1.StatefulMigration // read only
+
+	Source, Target Instance
+	Preflight      *Preflight // gathered in Pending only
+
+	// Push and Stage are the legs of the present attempt, Sweep that of the
+	// clean-up; Transfers counts all legs of this migration that exist.
+	Push, Stage, Sweep *v1alpha1.CheckpointTransfer
+	Transfers          int
+
+	Decision   Verdict
+	Checkpoint *CheckpointResult // of this process; nil: not called, or by another process
+	Samples    []Sample          // lags of the last moments, the oldest first
+	Failure    *Error            // of the last action, if no retry helps
+	Blocked    Blocked           // the action that failed last
+	LastWrite  time.Time         // of the status
+	Done       map[Step]bool     // what this process has done already
+}
+
+// Blocked is an action that is not to be done again before a time.
+type Blocked struct {
+	Action string // its Name
+	Until  time.Time
+}
+
+// Verdict is what is known about the decision at the broker.
+type Verdict int
+
+// The verdicts.
+const (
+	Unread Verdict = iota
+	Undecided
+	Committed
+	Aborted
+)
+
+// Step is an effect that shows in nothing that is observed, so that the
+// process remembers to have done it. After a restart it is done again.
+type Step string
+
+// The steps.
+const (
+	StepHolds            Step = "Holds"
+	StepReplayQueue      Step = "ReplayQueue"
+	StepImageVerified    Step = "ImageVerified"
+	StepTransfersDeleted Step = "TransfersDeleted"
+	StepReplayQueueGone  Step = "ReplayQueueGone"
+	StepImageDeleted     Step = "ImageDeleted"
+	StepMarksRemoved     Step = "MarksRemoved"
+)
+
+// Instance is the source or the target: its pod and what the library in it said.
+type Instance struct {
+	Pod    *corev1.Pod      // the pod of that name now, whatever its UID; nil: none
+	Report *handover.Report // the last one from the pod of the status' UID; nil: none
+	Sent   map[handover.CommandKind]Sent
+}
+
+// Sent is the last command of its kind that this process sent to an instance.
+type Sent struct {
+	First, At  time.Time // of this attempt
+	Attempt    int32
+	NoInstance bool             // the broker returned it: nobody listens there
+	Answer     *handover.Report // nil: not yet
+}
+
+// State is the last known state of the instance, empty if unknown.
+func (i Instance) State() handover.State {
+	if i.Report == nil {
+		return ""
+	}
+	return i.Report.Status.State
+}
+
+// lastSent is when the instance last heard from this process.
+func (i Instance) lastSent() (at time.Time, noInstance bool) {
+	for _, s := range i.Sent {
+		if s.At.After(at) {
+			at, noInstance = s.At, s.NoInstance
+		}
+	}
+	return at, noInstance
+}
+
+// CheckpointResult is what the kubelet answered.
+type CheckpointResult struct {
+	Attempt int32
+	At      time.Time       // of the answer
+	Archive string          // file name on the source node
+	Before  handover.Status // of the source when the kubelet was called
+	After   handover.Status // of the source when the kubelet had answered
+	Err     *Error
+}
+
+// Preflight is what only the checks before a migration look at.
+type Preflight struct {
+	Rival        string        // a migration that has to end first
+	Nodes        []corev1.Node // the source's, and those that spec.targetNode can mean
+	RuntimeClass bool
+	Agents       map[string]bool // by node: the agent is ready
+	Broker       error           // why the broker cannot be asked
+	Queue        *Queue          // the primary queue; nil: there is none
+	ReplayQueue  *Queue          // a queue that has the replay queue's name already
+}
+
+// Queue is what the broker tells about a queue.
+type Queue struct {
+	Messages, Consumers int
+}

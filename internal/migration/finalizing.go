@@ -1,0 +1,81 @@
+package migration
+
+import (
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"ms2m.dev/ms2m/api/v1alpha1"
+	"ms2m.dev/ms2m/sdk/handover"
+)
+
+// finalizing freezes the source and waits for the target, which decides
+// without the manager.
+func (p *planner) finalizing() Plan {
+	deadline := p.until(p.Object.Spec.Deadlines.FinalizeSeconds)
+	if reason, message, ok := p.targetTrouble(); !ok {
+		return p.giveUp(reason, message)
+	}
+	if reason, message, ok := p.sourceTrouble(); !ok && !p.frozen() {
+		return p.giveUp(reason, message)
+	}
+	if p.late(deadline) {
+		return p.giveUp(ReasonDeadline, p.overdue(v1alpha1.ConditionReplayed, "deadlines.finalizeSeconds"))
+	}
+	switch state := p.state(RoleSource); {
+	case p.frozen():
+	case state == handover.Relaying:
+		if no := p.refused(RoleSource, handover.Freeze); no != nil {
+			// It relays on, and nothing is lost: it is asked once more.
+			p.set(v1alpha1.ConditionReplayed, metav1.ConditionFalse, string(no.Reason), "the source refused FREEZE: %s", words(no))
+		}
+		return p.ask(RoleSource, handover.Freeze, deadline, "FROZEN of the source")
+	case state == handover.Frozen:
+		end := p.Source.Report.Status.Number
+		p.positions().End = int64(end)
+		p.set(v1alpha1.ConditionReplayed, metav1.ConditionFalse, ReasonFrozen, "the source is frozen at message %d", end)
+	}
+	return p.wait(deadline, "the target to go live")
+}
+
+// frozen reports whether END_REPLAY is known to be written: from then on the
+// target needs nothing more of the source.
+func (p *planner) frozen() bool {
+	c := p.get(v1alpha1.ConditionReplayed)
+	return c != nil && c.Reason == ReasonFrozen
+}
+
+// commit takes note that COMMIT stands. From here on there is only forward.
+func (p *planner) commit() Plan {
+	p.forgive()
+	p.enter(v1alpha1.PhaseFinalizing)
+	p.set(v1alpha1.ConditionCommitted, metav1.ConditionTrue, ReasonCommitted, "COMMIT stands at the broker: the target owns the state")
+	p.set(v1alpha1.ConditionReplayed, metav1.ConditionTrue, ReasonDone, "the copy has applied everything up to END_REPLAY")
+	return p.forward()
+}
+
+func (p *planner) committed() bool { return p.is(v1alpha1.ConditionCommitted) }
+
+// noteLive takes note of the target's going live, and of the pause that it ends.
+func (p *planner) noteLive() {
+	if p.state(RoleTarget) != handover.Live {
+		return
+	}
+	if p.status.Pauses == nil {
+		p.status.Pauses = &v1alpha1.Pauses{}
+	}
+	if p.status.Pauses.HandoverMillis == nil {
+		// From the start of the phase, that is from just before FREEZE: a
+		// restarted manager knows no better, and it is an upper bound.
+		pause := p.Now.Sub(p.since()).Milliseconds()
+		p.status.Pauses.HandoverMillis = &pause
+		p.positions().Target = int64(p.Target.Report.Status.Number)
+		p.status.Lag = &v1alpha1.Lag{Seconds: "0.000"}
+	}
+}
+
+// positions of the status, to be written to.
+func (p *planner) positions() *v1alpha1.Positions {
+	if p.status.Positions == nil {
+		p.status.Positions = &v1alpha1.Positions{}
+	}
+	return p.status.Positions
+}

@@ -1,0 +1,49 @@
+package migration
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+	"strings"
+
+	corev1 "k8s.io/api/core/v1"
+
+	"ms2m.dev/ms2m/api/v1alpha1"
+)
+
+// TargetName is the name of the target pod: the name that the pod had before
+// it was ever moved, and a few characters of the migration's UID. It fits a
+// DNS label, because the pod's host name is made of it.
+func TargetName(m *v1alpha1.StatefulMigration, source *corev1.Pod) string {
+	if m.Status.TargetPodName != "" {
+		return m.Status.TargetPodName
+	}
+	return join(63, BaseName(source), suffix(m))
+}
+
+// BaseName is the name that a pod had before it was ever moved.
+func BaseName(pod *corev1.Pod) string {
+	if base := pod.Annotations[v1alpha1.AnnotationBaseName]; base != "" {
+		return base
+	}
+	return pod.Name
+}
+
+// TransferName is the name of a leg.
+func TransferName(m *v1alpha1.StatefulMigration, d v1alpha1.TransferDirection, attempt int32) string {
+	return join(253, m.Name, fmt.Sprintf("%s-%s-%d", suffix(m), strings.ToLower(string(d)), attempt))
+}
+
+// suffix is short and the same for every object of a migration.
+func suffix(m *v1alpha1.StatefulMigration) string {
+	sum := sha256.Sum256([]byte(m.UID))
+	return hex.EncodeToString(sum[:3])
+}
+
+// join trims the first part so that both fit.
+func join(most int, first, second string) string {
+	if n := most - len(second) - 1; len(first) > n {
+		first = strings.TrimRight(first[:n], "-.")
+	}
+	return first + "-" + second
+}

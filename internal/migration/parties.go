@@ -1,0 +1,185 @@
+package migration
+
+import (
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/types"
+
+	"ms2m.dev/ms2m/api/v1alpha1"
+	"ms2m.dev/ms2m/sdk/handover"
+)
+
+func (p *planner) uid() string { return string(p.Object.UID) }
+
+func (p *planner) instance(role Role) Instance {
+	if role == RoleTarget {
+		return p.Target
+	}
+	return p.Source
+}
+
+func (p *planner) podUID(role Role) types.UID {
+	if role == RoleTarget {
+		return p.status.TargetPodUID
+	}
+	return p.status.SourcePodUID
+}
+
+// alive reports whether the pod of the status' UID is there and has not ended.
+// A pod of the same name and another UID is somebody else.
+func (p *planner) alive(role Role) bool {
+	pod, uid := p.instance(role).Pod, p.podUID(role)
+	return pod != nil && uid != "" && pod.UID == uid &&
+		pod.Status.Phase != corev1.PodFailed && pod.Status.Phase != corev1.PodSucceeded
+}
+
+// present reports whether the pod of the status' UID is still an object: only
+// when it is gone is its process proven gone.
+func (p *planner) present(role Role) bool {
+	pod, uid := p.instance(role).Pod, p.podUID(role)
+	return pod != nil && uid != "" && pod.UID == uid
+}
+
+// state is the instance's state with regard to this migration.
+func (p *planner) state(role Role) handover.State { return p.instance(role).State() }
+
+// ours reports whether the instance's last report is about this migration.
+func (p *planner) ours(role Role) bool {
+	r := p.instance(role).Report
+	return r != nil && r.Status.Migration == p.uid()
+}
+
+// replayQueue is the name of the replay queue.
+func (p *planner) replayQueue() string {
+	if name := p.Object.Spec.MessageQueueConfig.ReplayQueueName; name != "" {
+		return name
+	}
+	return handover.ReplayQueue(p.uid())
+}
+
+// HoldKeys are the keys of the holds that a migration may have set.
+func HoldKeys(m *v1alpha1.StatefulMigration, source types.UID) []string {
+	return []string{
+		string(m.UID),
+		string(source),
+		handover.PodSlot(m.Namespace, m.Spec.SourcePod.Name),
+		handover.QueueSlot(m.Spec.MessageQueueConfig.QueueName),
+	}
+}
+
+// decided is what is known about the decision, from the broker itself or from
+// an instance that has read it there.
+func (p *planner) decided() Verdict {
+	if p.Decision == Committed || p.Decision == Aborted {
+		return p.Decision
+	}
+	// Only COMMIT leads to these two states.
+	if p.state(RoleTarget) == handover.Live || p.ours(RoleSource) && p.state(RoleSource) == handover.Retired {
+		return Committed
+	}
+	for _, role := range []Role{RoleTarget, RoleSource} {
+		if !p.ours(role) {
+			continue
+		}
+		switch p.instance(role).Report.Status.Decision {
+		case handover.Commit:
+			return Committed
+		case handover.Aborted:
+			return Aborted
+		}
+	}
+	return p.Decision
+}
+
+// whyAborted finds the reason in the words of the instance that gave up.
+func (p *planner) whyAborted() (reason, message string) {
+	for _, role := range []Role{RoleTarget, RoleSource} {
+		if r := p.instance(role).Report; p.ours(role) && r.Reason != "" && r.Reason != handover.ReasonAborted {
+			return string(r.Reason), "the " + string(role) + " gave up: " + words(r)
+		}
+	}
+	return ReasonAborted, "ABORT stands at the broker: an instance gave up (its lease or its deadline passed)"
+}
+
+// words is a report's message, or at least its reason.
+func words(r *handover.Report) string {
+	if r.Message != "" {
+		return r.Message
+	}
+	return string(r.Reason)
+}
+
+// sourceTrouble says why the migration cannot go on with this source; ok means
+// that nothing is known against it.
+func (p *planner) sourceTrouble() (reason, message string, ok bool) {
+	pod := p.Source.Pod
+	switch {
+	case pod == nil:
+		return ReasonSourceLost, "the source pod is gone", false
+	case pod.UID != p.status.SourcePodUID:
+		return ReasonSourceLost, "the source pod was replaced by another of its name", false
+	case !p.alive(RoleSource):
+		return ReasonSourceLost, "the source pod has ended: " + string(pod.Status.Phase), false
+	}
+	switch p.state(RoleSource) {
+	case handover.Live:
+		if p.is(v1alpha1.ConditionCheckpointed) {
+			return ReasonAborted, "the source has left the migration: it is Live and does not relay", false
+		}
+	case handover.Held:
+		return ReasonSourceRestarted, "the source's container was restarted: its state is lost with the process", false
+	case handover.Void, handover.Restored, handover.Replaying:
+		return ReasonSourceRestarted, "the source pod answers as a copy: " + string(p.state(RoleSource)), false
+	}
+	return "", "", true
+}
+
+// targetTrouble says why this target cannot take over.
+func (p *planner) targetTrouble() (reason, message string, ok bool) {
+	pod := p.Target.Pod
+	switch {
+	case pod == nil || pod.UID != p.status.TargetPodUID:
+		return ReasonTargetLost, "the target pod is gone", false
+	case pod.DeletionTimestamp != nil:
+		return ReasonTargetLost, "the target pod is being deleted", false
+	case pod.Status.Phase == corev1.PodFailed || pod.Status.Phase == corev1.PodSucceeded:
+		return ReasonTargetLost, "the target pod has ended: " + pod.Status.Reason + " " + pod.Status.Message, false
+	}
+	if r := p.Target.Report; r != nil {
+		switch r.Status.State {
+		case handover.Void:
+			return reasonOf(r, ReasonRestoreFailed), "the target gave up: " + words(r), false
+		case handover.Held:
+			return ReasonRestoreFailed, "the target started fresh instead of being restored", false
+		}
+	}
+	return "", "", true
+}
+
+func reasonOf(r *handover.Report, otherwise string) string {
+	if r.Reason != "" {
+		return string(r.Reason)
+	}
+	return otherwise
+}
+
+// targetMayAnswer reports whether a process can run in the target already:
+// before that, asking it is noise at the broker.
+func (p *planner) targetMayAnswer() bool {
+	if p.Stage != nil && complete(p.Stage).Status == "True" {
+		return true
+	}
+	c := containerStatus(p.Target.Pod, p.status.Container)
+	return c != nil && c.State.Running != nil
+}
+
+func containerStatus(pod *corev1.Pod, name string) *corev1.ContainerStatus {
+	if pod == nil {
+		return nil
+	}
+	for i := range pod.Status.ContainerStatuses {
+		if pod.Status.ContainerStatuses[i].Name == name {
+			return &pod.Status.ContainerStatuses[i]
+		}
+	}
+	return nil
+}

@@ -1,0 +1,316 @@
+package migration_test
+
+import (
+	"testing"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"ms2m.dev/ms2m/api/v1alpha1"
+	"ms2m.dev/ms2m/internal/migration"
+	"ms2m.dev/ms2m/sdk/handover"
+)
+
+const (
+	sendPrepare = "Send PREPARE to the source"
+	sendResume  = "Send RESUME to the source"
+	helloSource = "Send HELLO to the source"
+	helloTarget = "Send HELLO to the target"
+)
+
+func TestPending(t *testing.T) {
+	run(t, v1alpha1.PhasePending, []row{
+		{name: "ready", action: "SetHolds", phase: v1alpha1.PhaseCheckpointing},
+		{name: "the library is asked", change: func(f *migration.Facts) { f.Source.Report, f.Source.Sent = nil, nil },
+			action: helloSource, phase: v1alpha1.PhasePending},
+		{name: "the library is asked again", change: func(f *migration.Facts) { f.Source.Report = nil; later(2 * time.Second)(f) },
+			action: helloSource, phase: v1alpha1.PhasePending},
+		{name: "the library may still answer", change: func(f *migration.Facts) { f.Source.Report = nil },
+			phase: v1alpha1.PhasePending, check: func(t *testing.T, p migration.Plan) {
+				if p.Until.IsZero() {
+					t.Error("waits for ever")
+				}
+			}},
+		{name: "the library never answers", change: all(func(f *migration.Facts) { f.Source.Report = nil }, later(time.Minute)),
+			action: "ended", phase: v1alpha1.PhaseFailed, reason: migration.ReasonNoLibrary},
+		{name: "another version", change: source(handover.Live, func(r *handover.Report) { r.Version = 2 }),
+			action: "ended", phase: v1alpha1.PhaseFailed, reason: migration.ReasonLibraryMismatch},
+		{name: "no identity yet", change: source(handover.Live, func(r *handover.Report) { r.Status.Identity = handover.IdentityNone }),
+			phase: v1alpha1.PhasePending},
+		{name: "in another migration", change: source(handover.Relaying, func(r *handover.Report) { r.Status.Migration = "other" }),
+			phase: v1alpha1.PhasePending},
+		{name: "the broker is down", change: func(f *migration.Facts) { f.Preflight.Broker, f.Preflight.Queue = errTest, nil },
+			phase: v1alpha1.PhasePending},
+		{name: "the agent is not ready", change: func(f *migration.Facts) { f.Preflight.Agents["node-b"] = false },
+			phase: v1alpha1.PhasePending},
+		{name: "a sidecar", change: func(f *migration.Facts) {
+			always := corev1.ContainerRestartPolicyAlways
+			f.Source.Pod.Spec.InitContainers = []corev1.Container{{Name: "side", RestartPolicy: &always}}
+		}, action: "ended", phase: v1alpha1.PhaseFailed, reason: migration.ReasonPodUnsupported},
+		{name: "deleted", change: deleted, action: "ended", phase: v1alpha1.PhaseFailed, reason: migration.ReasonCancelled},
+	})
+}
+
+func deleted(f *migration.Facts) {
+	at := metav1.NewTime(f.Now)
+	f.Object.DeletionTimestamp = &at
+}
+
+// buffered is after holds and replay queue stand.
+func buffered(f *migration.Facts) {
+	condition(f.Object, v1alpha1.ConditionBuffered, metav1.ConditionTrue, "Done")
+	f.Decision = migration.Undecided
+}
+
+// attempt is after the first PREPARE was sent.
+func attempt(f *migration.Facts) {
+	buffered(f)
+	started := metav1.NewMicroTime(f.Now)
+	f.Object.Status.Attempt, f.Object.Status.AttemptEpoch, f.Object.Status.AttemptStartedAt = 1, f.Object.Status.Epoch, &started
+	f.Source.Sent = said(handover.Prepare)
+}
+
+// checkpointed is after the kubelet has answered; RESUME was sent with it.
+func checkpointed(err *migration.Error) change {
+	return func(f *migration.Facts) {
+		attempt(f)
+		f.Source.Sent = said(handover.Prepare, handover.Resume)
+		paused := report(sourceUID, handover.Paused).Status
+		f.Checkpoint = &migration.CheckpointResult{Attempt: 1, At: f.Now, Archive: "a.tar", Before: paused, After: paused, Err: err}
+		f.Source.Report = report(sourceUID, handover.Relaying)
+	}
+}
+
+func TestCheckpointing(t *testing.T) {
+	run(t, v1alpha1.PhaseCheckpointing, []row{
+		{name: "the intent first", action: "SetHolds", check: func(t *testing.T, p migration.Plan) {
+			if c := p.Status.Conditions; len(c) != 2 || c[1].Type != v1alpha1.ConditionBuffered || c[1].Status != metav1.ConditionUnknown {
+				t.Errorf("conditions %+v", c)
+			}
+		}},
+		{name: "then the queue", change: func(f *migration.Facts) { f.Done[migration.StepHolds] = true }, action: "CreateReplayQueue"},
+		{name: "then PREPARE, its attempt recorded", change: buffered, action: sendPrepare, check: func(t *testing.T, p migration.Plan) {
+			c := p.Action.(migration.Send).Command
+			if p.Status.Attempt != 1 || p.Status.AttemptEpoch != 1 || c.Attempt != 1 || c.Epoch != 1 || c.ReplayQueue != handover.ReplayQueue(uid) || c.DeadlineMillis != 60000 {
+				t.Errorf("status %+v, command %+v", p.Status, c)
+			}
+		}},
+		{name: "it waits", change: attempt},
+		{name: "it asks again", change: all(attempt, later(4*time.Second)), action: sendPrepare},
+		{name: "draining", change: all(attempt, source(handover.Draining), later(4*time.Second))},
+		{name: "paused", change: all(attempt, source(handover.Paused)), action: "Checkpoint", check: func(t *testing.T, p migration.Plan) {
+			a := p.Action.(migration.Checkpoint)
+			if a.Node != "node-a" || a.Pod != "counter" || a.Container != "main" || a.Resume.Command.Kind != handover.Resume || a.Timeout != time.Minute {
+				t.Errorf("%+v", a)
+			}
+		}},
+		{name: "it could not drain", change: all(attempt, source(handover.Live), refusal(handover.Prepare, handover.ReasonDrainDeadline)),
+			action: sendPrepare, check: secondAttempt},
+		{name: "refused as foreign", change: all(attempt, refusal(handover.Prepare, handover.ReasonForeign)),
+			action: "WriteAbort", reason: "Foreign"},
+		{name: "Checkpointing → Transferring", change: checkpointed(nil), action: "CreateTransfer", phase: v1alpha1.PhaseTransferring,
+			check: func(t *testing.T, p migration.Plan) {
+				if p.Status.CheckpointID != "a.tar" || p.Status.Positions.Checkpoint != 40 || *p.Status.Pauses.CheckpointMillis != 7 {
+					t.Errorf("status %+v", p.Status)
+				}
+			}},
+		{name: "RESUME is not answered yet", change: all(checkpointed(nil), source(handover.Paused))},
+		{name: "RESUME is asked again", change: all(checkpointed(nil), source(handover.Paused), later(4*time.Second)), action: sendResume},
+		{name: "a failing call is retried", change: all(checkpointed(migration.Passing(migration.ReasonCheckpointFailed, errTest)), later(2*time.Second)),
+			action: sendPrepare, check: secondAttempt},
+		{name: "but not within a second", change: checkpointed(migration.Passing(migration.ReasonCheckpointFailed, errTest))},
+		{name: "and not for ever", change: all(checkpointed(migration.Passing(migration.ReasonCheckpointFailed, errTest)), func(f *migration.Facts) { f.Policy.MaxAttempts = 1 }),
+			action: "WriteAbort", reason: migration.ReasonCheckpointFailed},
+		{name: "a call that no retry mends", change: checkpointed(migration.Fatal(migration.ReasonCheckpointFailed, errTest)),
+			action: "WriteAbort", reason: migration.ReasonCheckpointFailed},
+		{name: "the source went on by itself meanwhile", change: all(checkpointed(nil), func(f *migration.Facts) { f.Checkpoint.After.State = handover.Relaying }, later(2*time.Second)),
+			action: sendPrepare, check: secondAttempt},
+		{name: "the source went on before the call", change: all(attempt, source(handover.Relaying)), action: sendPrepare, check: secondAttempt},
+		{name: "another process began the attempt", change: all(attempt, source(handover.Relaying), newEpoch), action: sendPrepare, check: secondAttempt},
+		{name: "and left the source paused", change: all(attempt, source(handover.Paused), newEpoch), action: sendResume},
+		{name: "the source restarted", change: all(attempt, source(handover.Held)), action: "WriteAbort", reason: migration.ReasonSourceRestarted},
+		{name: "the source was replaced", change: all(attempt, func(f *migration.Facts) { f.Source.Pod.UID = "other" }),
+			action: "WriteAbort", reason: migration.ReasonSourceLost},
+		{name: "the decision is looked up after a restart", change: all(attempt, func(f *migration.Facts) { f.Decision = migration.Unread }), action: "ReadDecision"},
+		{name: "deleted", change: all(attempt, deleted), action: "WriteAbort", reason: migration.ReasonCancelled},
+	})
+}
+
+func newEpoch(f *migration.Facts) { f.Object.Status.Epoch++; f.Source.Sent = nil }
+
+func secondAttempt(t *testing.T, p migration.Plan) {
+	t.Helper()
+	c := p.Action.(migration.Send).Command
+	if p.Status.Attempt != 2 || c.Attempt != 2 || c.DeadlineMillis != 120000 {
+		t.Errorf("attempt %d, command %+v", p.Status.Attempt, c)
+	}
+}
+
+// refusal answers the command that was sent to the source.
+func refusal(kind handover.CommandKind, why handover.Reason) change {
+	return func(f *migration.Facts) {
+		s := f.Source.Sent[kind]
+		s.Answer = &handover.Report{Kind: handover.ReportRefused, Answers: kind, Reason: why}
+		f.Source.Sent[kind] = s
+	}
+}
+
+func TestTransferring(t *testing.T) {
+	pushed := func(f *migration.Facts) {
+		f.Push = leg(metav1.ConditionTrue, "Done", "")
+		f.Push.Status.Image = &v1alpha1.CheckpointImage{Reference: reference}
+	}
+	run(t, v1alpha1.PhaseTransferring, []row{
+		{name: "push", action: "CreateTransfer", check: func(t *testing.T, p migration.Plan) {
+			s := p.Action.(migration.CreateTransfer).Spec
+			if s.Direction != v1alpha1.TransferPush || s.NodeName != "node-a" || s.Archive != "checkpoint.tar" || s.PodUID != sourceUID {
+				t.Errorf("%+v", s)
+			}
+		}},
+		{name: "pushing", change: func(f *migration.Facts) { f.Push = leg("", "", "") }},
+		{name: "tried again", change: func(f *migration.Facts) { f.Push = leg(metav1.ConditionUnknown, "Retrying", "502") }},
+		{name: "failed", change: func(f *migration.Facts) { f.Push = leg(metav1.ConditionFalse, "Unauthorized", "401") },
+			action: "WriteAbort", reason: "Unauthorized"},
+		{name: "pushed", change: pushed, action: "VerifyImage"},
+		{name: "verified", change: all(pushed, func(f *migration.Facts) { f.Done[migration.StepImageVerified] = true }),
+			action: "CreateTarget", phase: v1alpha1.PhaseRestoring},
+		{name: "not there", change: all(pushed, func(f *migration.Facts) { f.Failure = migration.Fatal(migration.ReasonTransferFailed, errTest) }),
+			action: "WriteAbort", reason: migration.ReasonTransferFailed},
+		{name: "just failed, and HELLO is not due", change: all(pushed, blocked("VerifyImage"))},
+		{name: "just failed, and HELLO is due", change: all(pushed, later(21*time.Second), blocked("VerifyImage")), action: helloSource},
+		{name: "late", change: later(300 * time.Second), action: "WriteAbort", reason: migration.ReasonDeadline},
+		{name: "the source has left", change: source(handover.Live), action: "WriteAbort", reason: migration.ReasonAborted},
+	})
+}
+
+func blocked(action string) change {
+	return func(f *migration.Facts) {
+		f.Blocked = migration.Blocked{Action: action, Until: f.Now.Add(time.Second)}
+	}
+}
+
+func TestRestoring(t *testing.T) {
+	made := func(f *migration.Facts) {
+		f.Object.Status.TargetPodName = "counter-abc"
+		f.Target.Pod = pod("counter-abc", targetUID, "node-b")
+		f.Target.Pod.Labels[v1alpha1.LabelMigration] = uid
+		f.Target.Pod.Status.ContainerStatuses = nil
+	}
+	staging := func(f *migration.Facts) { made(f); f.Stage = leg("", "", "") }
+	staged := func(f *migration.Facts) { made(f); f.Stage = leg(metav1.ConditionTrue, "Done", "") }
+	run(t, v1alpha1.PhaseRestoring, []row{
+		{name: "the name is recorded first", action: "CreateTarget", check: func(t *testing.T, p migration.Plan) {
+			if p.Status.TargetPodName == "" || p.Action.(migration.CreateTarget).Pod.Name != p.Status.TargetPodName {
+				t.Errorf("%+v", p.Status)
+			}
+		}},
+		{name: "made", change: made, action: "CreateTransfer", check: func(t *testing.T, p migration.Plan) {
+			s := p.Action.(migration.CreateTransfer).Spec
+			if p.Status.TargetPodUID != targetUID || s.Direction != v1alpha1.TransferStage || s.NodeName != "node-b" || s.Image != reference || s.PodUID != targetUID {
+				t.Errorf("%+v", s)
+			}
+		}},
+		{name: "not scheduled", change: all(made, func(f *migration.Facts) { f.Target.Pod.Spec.NodeName = "" })},
+		{name: "the name is taken", change: all(made, func(f *migration.Facts) { f.Target.Pod.Labels = nil }),
+			action: "WriteAbort", reason: migration.ReasonTargetNameTaken},
+		{name: "gone", change: func(f *migration.Facts) { f.Object.Status.TargetPodUID = targetUID },
+			action: "WriteAbort", reason: migration.ReasonTargetLost},
+		{name: "staging: nobody to ask", change: staging},
+		{name: "staged: the copy is asked", change: staged, action: helloTarget},
+		{name: "not staged", change: func(f *migration.Facts) { made(f); f.Stage = leg(metav1.ConditionFalse, "NoSpace", "full") },
+			action: "WriteAbort", reason: "NoSpace"},
+		{name: "CRIU failed", change: all(staged, func(f *migration.Facts) {
+			f.Target.Pod.Status.ContainerStatuses = []corev1.ContainerStatus{{Name: "main", State: corev1.ContainerState{
+				Waiting: &corev1.ContainerStateWaiting{Reason: "RunContainerError", Message: "criu: cpu flags"},
+			}}}
+		}), action: "WriteAbort", reason: migration.ReasonRestoreFailed},
+		{name: "void", change: all(staged, target(handover.Void, func(r *handover.Report) { r.Reason = handover.ReasonNotPaused })),
+			action: "WriteAbort", reason: "NotPaused"},
+		{name: "fresh", change: all(staged, target(handover.Held)), action: "WriteAbort", reason: migration.ReasonRestoreFailed},
+		{name: "restored", change: all(staged, target(handover.Restored)), action: "Send START_REPLAY to the target", phase: v1alpha1.PhaseReplaying},
+		{name: "late", change: all(staged, later(300*time.Second)), action: "WriteAbort", reason: migration.ReasonDeadline},
+	})
+}
+
+func TestReplaying(t *testing.T) {
+	behind := func(n uint64) change {
+		return target(handover.Replaying, func(r *handover.Report) { r.Status.Number -= n; r.Status.Rate = 1 })
+	}
+	flat := func(f *migration.Facts) {
+		f.Samples = []migration.Sample{{At: f.Now.Add(-f.Policy.Trend), Messages: 30, Seconds: 30}}
+	}
+	shrinking := func(f *migration.Facts) {
+		f.Samples = []migration.Sample{{At: f.Now.Add(-f.Policy.Trend), Messages: 31, Seconds: 31}}
+	}
+	cutoff := func(f *migration.Facts) { f.Object.Spec.ReplayCutoffSeconds = 10 }
+	const freeze = "Send FREEZE to the source"
+	run(t, v1alpha1.PhaseReplaying, []row{
+		{name: "START_REPLAY", change: target(handover.Restored), action: "Send START_REPLAY to the target", check: func(t *testing.T, p migration.Plan) {
+			if c := p.Action.(migration.Send).Command; c.ReplayQueue == "" || c.DeadlineMillis != 900000 || c.PodUID != targetUID {
+				t.Errorf("%+v", c)
+			}
+		}},
+		{name: "nothing outstanding", action: freeze, phase: v1alpha1.PhaseFinalizing},
+		{name: "a blink", change: target(handover.Replaying, func(r *handover.Report) { r.Status.Number--; r.Status.Rate = 100 }), action: freeze, phase: v1alpha1.PhaseFinalizing},
+		{name: "behind", change: behind(30), phase: v1alpha1.PhaseReplaying, check: func(t *testing.T, p migration.Plan) {
+			if p.Status.Lag.Messages != 30 || p.Status.Lag.Seconds != "30.000" || p.Status.Positions.Source != 40 || p.Status.Positions.Target != 10 {
+				t.Errorf("lag %+v, positions %+v", p.Status.Lag, p.Status.Positions)
+			}
+		}},
+		{name: "written just now", change: all(behind(30), func(f *migration.Facts) { f.LastWrite = f.Now }), phase: v1alpha1.PhaseReplaying, check: func(t *testing.T, p migration.Plan) {
+			if p.Status.Lag != nil {
+				t.Error("written again")
+			}
+		}},
+		{name: "above replayCutoffSeconds, too early to tell", change: all(behind(30), cutoff), phase: v1alpha1.PhaseReplaying},
+		{name: "above replayCutoffSeconds, shrinking", change: all(behind(30), cutoff, shrinking), phase: v1alpha1.PhaseReplaying},
+		{name: "above replayCutoffSeconds, not shrinking", change: all(behind(30), cutoff, flat), action: freeze, phase: v1alpha1.PhaseFinalizing},
+		{name: "below replayCutoffSeconds, not shrinking", change: all(behind(30), flat), phase: v1alpha1.PhaseReplaying},
+		{name: "too long", change: all(behind(30), later(600*time.Second)), action: freeze, phase: v1alpha1.PhaseFinalizing},
+		{name: "a gap", change: target(handover.Void, func(r *handover.Report) { r.Reason = handover.ReasonGap; r.Status.Decision = handover.Aborted }),
+			action: "Send ABORT to the source", reason: "Gap"},
+		{name: "the target is gone", change: func(f *migration.Facts) { f.Target.Pod = nil }, action: "WriteAbort", reason: migration.ReasonTargetLost},
+		{name: "the source is gone", change: func(f *migration.Facts) { f.Source.Pod = nil }, action: "WriteAbort", reason: migration.ReasonSourceLost},
+		{name: "the source gave up", change: source(handover.Live, func(r *handover.Report) { r.Status.Decision = handover.Aborted }),
+			action: "DeletePod", reason: migration.ReasonAborted},
+		{name: "nothing known after a restart", change: func(f *migration.Facts) { f.Target.Report, f.Target.Sent = nil, nil }, action: helloTarget},
+	})
+}
+
+func TestFinalizing(t *testing.T) {
+	const freeze = "Send FREEZE to the source"
+	frozen := source(handover.Frozen)
+	live := target(handover.Live)
+	run(t, v1alpha1.PhaseFinalizing, []row{
+		{name: "FREEZE", action: freeze, check: func(t *testing.T, p migration.Plan) {
+			if c := p.Action.(migration.Send).Command; c.DeadlineMillis != 150000 || c.ReportMillis != 100 {
+				t.Errorf("%+v", c)
+			}
+		}},
+		{name: "refused", change: all(func(f *migration.Facts) { f.Source.Sent = said(handover.Freeze) }, refusal(handover.Freeze, handover.ReasonDrainDeadline), later(4*time.Second)), action: freeze},
+		{name: "frozen", change: frozen, check: func(t *testing.T, p migration.Plan) {
+			if p.Status.Positions.End != 40 {
+				t.Errorf("%+v", p.Status.Positions)
+			}
+		}},
+		{name: "the source is gone before END_REPLAY", change: func(f *migration.Facts) { f.Source.Pod = nil }, action: "WriteAbort", reason: migration.ReasonSourceLost},
+		{name: "the source is gone after END_REPLAY", change: func(f *migration.Facts) {
+			f.Source.Pod = nil
+			condition(f.Object, v1alpha1.ConditionReplayed, metav1.ConditionFalse, migration.ReasonFrozen)
+		}},
+		{name: "late", change: all(frozen, later(300*time.Second)), action: "WriteAbort", reason: migration.ReasonDeadline},
+		{name: "live", change: all(frozen, live), action: "Send RETIRE to the source", check: func(t *testing.T, p migration.Plan) {
+			if *p.Status.Pauses.HandoverMillis != 1000 {
+				t.Errorf("pause %d", *p.Status.Pauses.HandoverMillis)
+			}
+		}},
+		{name: "deleted, but live", change: all(frozen, live, deleted), action: "Send RETIRE to the source"},
+		{name: "COMMIT stands, nothing heard", change: all(frozen, func(f *migration.Facts) { f.Decision = migration.Committed }), action: "Send RETIRE to the source"},
+		{name: "retired", change: all(source(handover.Retired), live), action: "DeletePod", check: func(t *testing.T, p migration.Plan) {
+			if a := p.Action.(migration.DeletePod); a.Name != "counter" || a.UID != sourceUID || a.Grace != nil {
+				t.Errorf("%+v", a)
+			}
+		}},
+	})
+}

@@ -1,0 +1,52 @@
+package migration
+
+import (
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"ms2m.dev/ms2m/api/v1alpha1"
+	"ms2m.dev/ms2m/sdk/handover"
+)
+
+// replaying lets the copy catch up and chooses the moment of the cut-off.
+func (p *planner) replaying() Plan {
+	if reason, message, ok := p.sourceTrouble(); !ok {
+		return p.giveUp(reason, message)
+	}
+	if reason, message, ok := p.targetTrouble(); !ok {
+		return p.giveUp(reason, message)
+	}
+	deadline := p.until(p.Object.Spec.Deadlines.ReplaySeconds)
+	switch p.state(RoleTarget) {
+	case handover.Restored:
+		if no := p.refused(RoleTarget, handover.StartReplay); no != nil {
+			return p.giveUp(reasonOf(no, ReasonTargetRejected), "the target refused START_REPLAY: "+words(no))
+		}
+		if p.late(deadline) {
+			return p.giveUp(ReasonDeadline, "the target has not begun to replay")
+		}
+		return p.ask(RoleTarget, handover.StartReplay, deadline, "REPLAYING of the target")
+	case handover.Replaying:
+	default: // unknown after a restart of the manager
+		if p.late(deadline.Add(p.Policy.Patience)) {
+			return p.giveUp(ReasonTargetLost, "the target does not say where it stands")
+		}
+		return p.wait(p.Now.Add(p.Policy.Poll), "the target to say where it stands")
+	}
+	lag, ok := Measure(p.Now, p.Source.Report, p.Target.Report)
+	if !ok || p.state(RoleSource) != handover.Relaying {
+		if p.late(deadline.Add(p.Policy.Patience)) {
+			return p.giveUp(ReasonSourceMute, "the source does not relay")
+		}
+		return p.wait(p.Now.Add(p.Policy.Poll), "the source to say where it stands")
+	}
+	p.report(lag, false)
+	reason, message, freeze := p.cutoff(lag)
+	if !freeze {
+		p.set(v1alpha1.ConditionReplayed, metav1.ConditionFalse, ReasonWaiting, "the copy catches up")
+		return p.wait(earlier(p.Now.Add(p.Policy.Poll), deadline), "the copy to catch up")
+	}
+	p.report(lag, true)
+	p.set(v1alpha1.ConditionReplayed, metav1.ConditionFalse, reason, message)
+	p.enter(v1alpha1.PhaseFinalizing)
+	return p.finalizing()
+}

@@ -1,0 +1,118 @@
+package migration
+
+import (
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"ms2m.dev/ms2m/api/v1alpha1"
+	"ms2m.dev/ms2m/sdk/handover"
+)
+
+// restoring makes the target pod, has the image staged for it, and waits until
+// a copy that woke Paused answers from it.
+func (p *planner) restoring() Plan {
+	if reason, message, ok := p.sourceTrouble(); !ok {
+		return p.giveUp(reason, message)
+	}
+	deadline := p.until(p.Object.Spec.Deadlines.RestoreSeconds)
+	if p.late(deadline) {
+		return p.giveUp(ReasonDeadline, p.overdue(v1alpha1.ConditionRestored, "deadlines.restoreSeconds"))
+	}
+	if plan := p.target(); plan != nil {
+		return *plan
+	}
+	if reason, message, ok := p.targetTrouble(); !ok {
+		return p.giveUp(reason, message)
+	}
+	pod := p.Target.Pod
+	if pod.Spec.NodeName == "" {
+		p.set(v1alpha1.ConditionRestored, metav1.ConditionFalse, ReasonUnschedulable, unscheduled(pod))
+		return p.wait(deadline, "the scheduler to place %q", pod.Name)
+	}
+	p.status.TargetNode = pod.Spec.NodeName
+	if p.Stage == nil {
+		p.set(v1alpha1.ConditionRestored, metav1.ConditionFalse, ReasonWaiting, "the node agent on %q is to stage the checkpoint", p.status.TargetNode)
+		return p.act(CreateTransfer{
+			Name: TransferName(p.Object, v1alpha1.TransferStage, p.status.Attempt),
+			Spec: v1alpha1.CheckpointTransferSpec{
+				Direction: v1alpha1.TransferStage, NodeName: p.status.TargetNode,
+				MigrationUID: p.Object.UID, Attempt: p.status.Attempt,
+				PodName: pod.Name, PodUID: pod.UID, Container: p.status.Container,
+				Image: p.status.CheckpointImage.Reference,
+			},
+		})
+	}
+	staged := complete(p.Stage)
+	switch staged.Status {
+	case metav1.ConditionFalse:
+		return p.giveUp(staged.Reason, "stage: "+staged.Message)
+	case metav1.ConditionTrue:
+		if why := startFailure(pod, p.status.Container); why != "" {
+			return p.giveUp(ReasonRestoreFailed, why)
+		}
+	default:
+		p.retrying(v1alpha1.ConditionRestored, staged)
+	}
+	switch p.state(RoleTarget) {
+	case handover.Restored, handover.Replaying:
+		p.set(v1alpha1.ConditionRestored, metav1.ConditionTrue, ReasonDone, "the copy answers in the pod %q on %q", pod.Name, p.status.TargetNode)
+		p.enter(v1alpha1.PhaseReplaying)
+		return p.replaying()
+	}
+	if staged.Status == metav1.ConditionTrue {
+		p.set(v1alpha1.ConditionRestored, metav1.ConditionFalse, ReasonWaiting, "the checkpoint is staged; the copy has not answered yet")
+	}
+	return p.wait(deadline, "the copy in %q to answer", pod.Name)
+}
+
+// target makes the target pod; nil: it is there. Its name is recorded before
+// it is made, so that a restart finds the one and does not make another.
+func (p *planner) target() *Plan {
+	p.status.TargetPodName = TargetName(p.Object, p.Source.Pod)
+	pod := p.Target.Pod
+	var plan Plan
+	switch {
+	case pod == nil && p.status.TargetPodUID != "":
+		plan = p.giveUp(ReasonTargetLost, "the target pod is gone")
+	case pod == nil:
+		p.set(v1alpha1.ConditionRestored, metav1.ConditionFalse, ReasonWaiting, "the target pod %q is being made", p.status.TargetPodName)
+		made, notes := TargetPod(p.Object, p.status, p.Source.Pod)
+		plan = p.act(CreateTarget{Pod: made, Notes: notes})
+	case pod.Labels[v1alpha1.LabelMigration] != p.uid():
+		plan = p.giveUp(ReasonTargetNameTaken, "another pod has the target's name "+pod.Name)
+	default:
+		p.status.TargetPodUID = pod.UID
+		return nil
+	}
+	return &plan
+}
+
+func unscheduled(pod *corev1.Pod) string {
+	for _, c := range pod.Status.Conditions {
+		if c.Type == corev1.PodScheduled && c.Status == corev1.ConditionFalse {
+			return "the target pod cannot be scheduled: " + c.Message
+		}
+	}
+	return "the target pod is not scheduled yet"
+}
+
+// startFailure is why the kubelet could not start the container though the
+// checkpoint was staged, in the runtime's (and so in CRIU's) words.
+func startFailure(pod *corev1.Pod, container string) string {
+	c := containerStatus(pod, container)
+	if c == nil {
+		return ""
+	}
+	for _, t := range []*corev1.ContainerStateTerminated{c.State.Terminated, c.LastTerminationState.Terminated} {
+		if t != nil {
+			return "the restored process ended: " + t.Reason + ": " + t.Message
+		}
+	}
+	if w := c.State.Waiting; w != nil {
+		switch w.Reason {
+		case "CreateContainerError", "RunContainerError", "CrashLoopBackOff":
+			return "the container cannot be restored: " + w.Reason + ": " + w.Message
+		}
+	}
+	return ""
+}

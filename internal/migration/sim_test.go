@@ -1,0 +1,234 @@
+package migration_test
+
+import (
+	"fmt"
+	"maps"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+
+	"ms2m.dev/ms2m/api/v1alpha1"
+	"ms2m.dev/ms2m/internal/instancetest"
+	"ms2m.dev/ms2m/internal/migration"
+	"ms2m.dev/ms2m/sdk/handover"
+)
+
+// world is everything but the planner: the object as it is stored, pods,
+// instances, nodes and broker, and one process of the manager at a time.
+type world struct {
+	now    time.Time
+	object *v1alpha1.StatefulMigration
+
+	sourcePod, targetPod *corev1.Pod
+	source, target       *instancetest.Instance
+	targetsMade          int
+	legs                 map[string]*v1alpha1.CheckpointTransfer
+	archives             map[string]bool
+	image                bool
+	calls                int
+	failing              *migration.Error // of the next call of the kubelet
+
+	decision                 handover.Decision
+	holds, queue, queueEnded bool
+
+	process
+	wrong string // an invariant that did not hold
+}
+
+// process is what a process of the manager remembers.
+type process struct {
+	claimed    bool
+	sent       map[migration.Role]map[handover.CommandKind]migration.Sent
+	heard      map[migration.Role]*handover.Report
+	checkpoint *migration.CheckpointResult
+	decision   migration.Verdict
+	done       map[migration.Step]bool
+	failure    *migration.Error
+}
+
+func newWorld() *world {
+	w := &world{now: now, object: object(""), legs: map[string]*v1alpha1.CheckpointTransfer{}, archives: map[string]bool{}}
+	w.object.Status = v1alpha1.StatefulMigrationStatus{}
+	w.sourcePod = pod("counter", sourceUID, "node-a")
+	w.source = &instancetest.Instance{Status: handover.Status{
+		PodUID: sourceUID, State: handover.Live, Queue: "orders", Identity: handover.IdentityMessageID,
+	}}
+	w.crash()
+	return w
+}
+
+// crash ends the process; the next one remembers nothing.
+func (w *world) crash() {
+	w.process = process{
+		sent: map[migration.Role]map[handover.CommandKind]migration.Sent{
+			migration.RoleSource: {}, migration.RoleTarget: {},
+		},
+		heard: map[migration.Role]*handover.Report{}, done: map[migration.Step]bool{},
+	}
+}
+
+func (w *world) violated(format string, args ...any) {
+	if w.wrong == "" {
+		w.wrong = fmt.Sprintf(format, args...)
+	}
+}
+
+func (w *world) facts() migration.Facts {
+	f := migration.Facts{
+		Now: w.now, Policy: migration.DefaultPolicy(), Object: w.object.DeepCopy(),
+		Source:    migration.Instance{Pod: w.sourcePod, Report: w.heard[migration.RoleSource], Sent: w.sent[migration.RoleSource]},
+		Target:    migration.Instance{Pod: w.targetPod, Report: w.heard[migration.RoleTarget], Sent: w.sent[migration.RoleTarget]},
+		Transfers: len(w.legs), Decision: w.process.decision, Checkpoint: w.checkpoint, Failure: w.failure, Done: w.done,
+		Preflight: &migration.Preflight{
+			Nodes: []corev1.Node{node("node-a"), node("node-b")}, RuntimeClass: true,
+			Agents: map[string]bool{"node-a": true, "node-b": true}, Queue: &migration.Queue{Consumers: 1},
+		},
+	}
+	for _, l := range w.legs {
+		if l.Spec.Attempt != w.object.Status.Attempt {
+			continue
+		}
+		switch l.Spec.Direction {
+		case v1alpha1.TransferPush:
+			f.Push = l
+		case v1alpha1.TransferStage:
+			f.Stage = l
+		case v1alpha1.TransferSweep:
+			f.Sweep = l
+		}
+	}
+	return f
+}
+
+// act does an action, and checks what must hold when it is done.
+func (w *world) act(a migration.Action) {
+	st := w.object.Status
+	switch a := a.(type) {
+	case migration.Send:
+		w.send(a)
+	case migration.SetHolds:
+		w.holds, w.done[migration.StepHolds] = true, true
+	case migration.CreateReplayQueue:
+		if w.queueEnded || w.source.State != handover.Live && !w.queue {
+			w.violated("the replay queue was made anew")
+		}
+		w.queue, w.done[migration.StepReplayQueue] = true, true
+	case migration.ReadDecision:
+		w.learn()
+	case migration.WriteAbort:
+		if w.decision == handover.Undecided {
+			w.decision = handover.Aborted
+		}
+		w.learn()
+	case migration.Checkpoint:
+		w.takeCheckpoint(a)
+	case migration.CreateTransfer:
+		if w.legs[a.Name] == nil {
+			l := leg("", "", "")
+			l.Name, l.Spec, l.CreationTimestamp = a.Name, a.Spec, metav1.NewTime(w.now)
+			w.legs[a.Name] = l
+		}
+	case migration.VerifyImage:
+		w.done[migration.StepImageVerified] = true
+	case migration.CreateTarget:
+		if w.targetPod == nil {
+			w.targetsMade++
+			w.targetPod = a.Pod.DeepCopy()
+			w.targetPod.UID = types.UID(targetUID)
+		}
+		if w.targetsMade > 1 {
+			w.violated("%d targets were made", w.targetsMade)
+		}
+	case migration.DeletePod:
+		w.deletePod(a)
+	case migration.DeleteTransfers:
+		for _, l := range w.legs {
+			at := metav1.NewTime(w.now)
+			l.DeletionTimestamp = &at
+		}
+		w.done[migration.StepTransfersDeleted] = true
+	case migration.DeleteReplayQueue:
+		if meta.FindStatusCondition(st.Conditions, v1alpha1.ConditionCommitted) == nil {
+			w.violated("the replay queue was deleted before the decision was recorded")
+		}
+		w.queue, w.queueEnded, w.done[migration.StepReplayQueueGone] = false, true, true
+	case migration.DeleteImage:
+		w.image, w.done[migration.StepImageDeleted] = false, true
+	case migration.RemoveMarks:
+		if w.sourcePod != nil && w.source.State != handover.Live {
+			w.violated("the marks were removed while the source was %s", w.source.State)
+		}
+		if w.targetPod != nil && w.target != nil && w.target.State != handover.Live {
+			w.violated("the marks were removed while the target was %s", w.target.State)
+		}
+		w.holds, w.decision, w.done[migration.StepMarksRemoved] = false, "", true
+	default:
+		w.violated("an unknown action: %T in %s", a, st.Phase)
+	}
+}
+
+func (w *world) instance(role migration.Role) *instancetest.Instance {
+	if role == migration.RoleTarget {
+		return w.target
+	}
+	return w.source
+}
+
+func (w *world) send(a migration.Send) {
+	in, kind := w.instance(a.Role), a.Command.Kind
+	first := w.now
+	if before, ok := w.sent[a.Role][kind]; ok && before.Attempt == int32(a.Command.Attempt) {
+		first = before.First
+	}
+	s := migration.Sent{First: first, At: w.now, Attempt: int32(a.Command.Attempt), NoInstance: in == nil || in.Mute}
+	if !s.NoInstance {
+		if kind == handover.Prepare && !w.queue {
+			w.violated("PREPARE before the replay queue")
+		}
+		answer := in.Take(a.Command, w.decision)
+		w.heard[a.Role], s.Answer = &answer, &answer
+	}
+	sent := maps.Clone(w.sent[a.Role])
+	sent[kind] = s
+	w.sent[a.Role] = sent
+}
+
+func (w *world) learn() {
+	w.process.decision = map[handover.Decision]migration.Verdict{
+		handover.Undecided: migration.Undecided, handover.Commit: migration.Committed, handover.Aborted: migration.Aborted,
+	}[w.decision]
+}
+
+func (w *world) takeCheckpoint(a migration.Checkpoint) {
+	if before := w.heard[migration.RoleSource].Status; before.State != handover.Paused || before.Attempt != int(a.Attempt) {
+		w.violated("a checkpoint of a source that was %s in attempt %d", before.State, before.Attempt)
+	}
+	w.calls++
+	name := fmt.Sprintf("checkpoint-%d.tar", w.calls)
+	w.archives[name] = true
+	w.checkpoint = &migration.CheckpointResult{
+		Attempt: a.Attempt, At: w.now, Archive: name, Before: w.source.Status, After: w.source.Status, Err: w.failing,
+	}
+	w.failing = nil
+	w.send(a.Resume)
+}
+
+func (w *world) deletePod(a migration.DeletePod) {
+	switch a.UID {
+	case sourceUID:
+		if w.decision != handover.Commit { // the marks go after it
+			w.violated("the source was deleted without COMMIT")
+		}
+		w.sourcePod, w.source = nil, nil
+	case targetUID:
+		if w.decision != handover.Aborted {
+			w.violated("the target was deleted without ABORT")
+		}
+		w.targetPod, w.target = nil, nil
+	default:
+		w.violated("a stranger was deleted: %s", a.UID)
+	}
+}

@@ -1,0 +1,72 @@
+package migration
+
+import (
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"k8s.io/apimachinery/pkg/api/meta"
+
+	"ms2m.dev/ms2m/api/v1alpha1"
+)
+
+// transferring has the archive packed and pushed by the agent of the source's node.
+func (p *planner) transferring() Plan {
+	if reason, message, ok := p.sourceTrouble(); !ok {
+		return p.giveUp(reason, message)
+	}
+	deadline := p.until(p.Object.Spec.Deadlines.TransferSeconds)
+	if p.late(deadline) {
+		return p.giveUp(ReasonDeadline, p.overdue(v1alpha1.ConditionTransferred, "deadlines.transferSeconds"))
+	}
+	if p.Push == nil {
+		p.set(v1alpha1.ConditionTransferred, metav1.ConditionFalse, ReasonWaiting, "the node agent on %q is to push the checkpoint", p.status.SourceNode)
+		return p.act(CreateTransfer{
+			Name: TransferName(p.Object, v1alpha1.TransferPush, p.status.Attempt),
+			Spec: v1alpha1.CheckpointTransferSpec{
+				Direction: v1alpha1.TransferPush, NodeName: p.status.SourceNode,
+				MigrationUID: p.Object.UID, Attempt: p.status.Attempt,
+				PodName: p.Object.Spec.SourcePod.Name, PodUID: p.status.SourcePodUID, Container: p.status.Container,
+				Archive: p.status.CheckpointID, Repository: p.Object.Spec.CheckpointImageRepository,
+			},
+		})
+	}
+	switch c := complete(p.Push); {
+	case c.Status == metav1.ConditionFalse:
+		return p.giveUp(c.Reason, "push: "+c.Message)
+	case c.Status != metav1.ConditionTrue:
+		p.retrying(v1alpha1.ConditionTransferred, c)
+		return p.wait(deadline, "the push from %q", p.status.SourceNode)
+	case p.Push.Status.Image == nil:
+		return p.giveUp(ReasonTransferFailed, "push: the agent named no image")
+	}
+	p.status.CheckpointImage = p.Push.Status.Image.DeepCopy()
+	if !p.Done[StepImageVerified] {
+		return p.act(VerifyImage{Reference: p.status.CheckpointImage.Reference})
+	}
+	p.set(v1alpha1.ConditionTransferred, metav1.ConditionTrue, ReasonDone, "the checkpoint is %s", p.status.CheckpointImage.Reference)
+	p.enter(v1alpha1.PhaseRestoring)
+	return p.restoring()
+}
+
+// complete is the condition by which an agent says how a leg went.
+func complete(t *v1alpha1.CheckpointTransfer) metav1.Condition {
+	if c := meta.FindStatusCondition(t.Status.Conditions, v1alpha1.TransferComplete); c != nil {
+		return *c
+	}
+	return metav1.Condition{Status: metav1.ConditionUnknown}
+}
+
+// retrying passes on why an agent tries again.
+func (p *planner) retrying(kind string, c metav1.Condition) {
+	if c.Reason != "" {
+		p.set(kind, metav1.ConditionFalse, c.Reason, c.Message)
+	}
+}
+
+// overdue words a missed deadline, with what was known to be in the way.
+func (p *planner) overdue(kind, deadline string) string {
+	message := "not done within " + deadline
+	if c := p.get(kind); c != nil && c.Status != metav1.ConditionTrue {
+		message += ": " + c.Message
+	}
+	return message
+}

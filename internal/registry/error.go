@@ -1,0 +1,84 @@
+package registry
+
+import (
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/url"
+	"strings"
+
+	"github.com/google/go-containerregistry/pkg/v1/remote/transport"
+	"ms2m.dev/ms2m/api/v1alpha1"
+	"ms2m.dev/ms2m/internal/fault"
+)
+
+// Error classifies an error of reading an image that came from Pull.
+func Error(err error) error { return classify("pull", err) }
+
+// classify turns what the library returns into a fault with its reason. The
+// library redacts credentials in the addresses that it names; the queries of
+// others, which signed addresses of blobs carry, are removed here.
+func classify(what string, err error) error {
+	if err == nil {
+		return nil
+	}
+	var known *fault.Error
+	if errors.As(err, &known) {
+		return err
+	}
+	reason, passing := judge(err)
+	return &fault.Error{Reason: reason, Passing: passing, Err: fmt.Errorf("%s: %w", what, redact(err))}
+}
+
+func judge(err error) (reason string, passing bool) {
+	var (
+		terr    *transport.Error
+		unknown x509.UnknownAuthorityError
+		cert    *tls.CertificateVerificationError
+		noTLS   tls.RecordHeaderError
+	)
+	switch {
+	case errors.Is(err, http.ErrSchemeMismatch), errors.As(err, &noTLS), errors.As(err, &unknown), errors.As(err, &cert):
+		return v1alpha1.TransferReasonFailed, false
+	case errors.As(err, &terr):
+		return judgeStatus(terr)
+	}
+	f := fault.Of(err)
+	if f.Reason == v1alpha1.TransferReasonFailed {
+		// The rest is what the network does: a digest that differs, a reset, a time-out.
+		return v1alpha1.TransferReasonRetrying, true
+	}
+	return f.Reason, f.Passing
+}
+
+func judgeStatus(err *transport.Error) (reason string, passing bool) {
+	switch {
+	case err.StatusCode == http.StatusInsufficientStorage,
+		// The reference implementation answers 500 with the text of ENOSPC.
+		strings.Contains(err.Error(), "no space left on device"):
+		return v1alpha1.TransferReasonNoSpace, false
+	case err.StatusCode == http.StatusUnauthorized, err.StatusCode == http.StatusForbidden:
+		return v1alpha1.TransferReasonUnauthorized, false
+	case err.StatusCode == http.StatusNotFound:
+		return v1alpha1.TransferReasonNotFound, false
+	case err.StatusCode == http.StatusTooManyRequests, err.StatusCode == http.StatusRequestTimeout,
+		err.StatusCode >= http.StatusInternalServerError, err.Temporary():
+		return v1alpha1.TransferReasonRetrying, true
+	}
+	return v1alpha1.TransferReasonFailed, false
+}
+
+// redact removes the query and the user from the address in a *url.Error.
+func redact(err error) error {
+	var uerr *url.Error
+	if !errors.As(err, &uerr) {
+		return err
+	}
+	u, perr := url.Parse(uerr.URL)
+	if perr != nil {
+		return fmt.Errorf("%s: %w", uerr.Op, uerr.Err)
+	}
+	return fmt.Errorf("%s %s://%s%s: %w", uerr.Op, u.Scheme, u.Host, u.Path, uerr.Err)
+}

@@ -1,0 +1,133 @@
+package sdk
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/url"
+	"os"
+	"strings"
+	"time"
+
+	amqp "github.com/rabbitmq/amqp091-go"
+)
+
+// Handler handles one message. Messages come one at a time, in the order of the
+// queue. Returning nil acknowledges; returning an error made by [Reject] gives
+// the message up (the broker drops or dead-letters it); any other error gives
+// it back to the broker to be delivered again. Outputs leave only on success.
+type Handler func(ctx context.Context, m *Message) error
+
+// Config configures a [Consumer]. URL, Queue and Handler are required.
+type Config struct {
+	URL     string  // AMQP URL, amqp:// or amqps://
+	Queue   string  // the queue to consume; it must exist or come to exist
+	Handler Handler // what to do with a message
+
+	// Prefetch bounds the messages in flight. It must not change over the life
+	// of the state. Default 10.
+	Prefetch int
+	// Digest gives a digest of the state, or is nil. It is called when no
+	// handler runs; a target whose digest differs from the source's does not
+	// take over.
+	Digest func() []byte
+	// IdentityHeader names the header by which a message is known again.
+	// Default: the message-id property.
+	IdentityHeader string
+	// TLS configures amqps. Default: the system's roots.
+	TLS *tls.Config
+	// Dial makes the network connection. Default: TCP with a time-out of 5 s.
+	Dial func(network, addr string) (net.Conn, error)
+	// Heartbeat of the connection. Default 10 s.
+	Heartbeat time.Duration
+	// ShutdownGrace bounds how long Run, told to stop, waits for what is in
+	// hand. Default 5 s.
+	ShutdownGrace time.Duration
+	// Logger for what the library does. Default slog.Default().
+	Logger *slog.Logger
+
+	// Pod tells which pod this process is in. The defaults are right in
+	// Kubernetes.
+	Pod PodInfo
+}
+
+// PodInfo tells which pod a process is in.
+type PodInfo struct {
+	// UID is asked after every connect, and must tell the truth in a process
+	// that was restored in another pod: environment variables do not. Default:
+	// what the kubelet's own mounts show in /proc/self/mountinfo.
+	UID func() (string, error)
+	// Namespace and Name of the pod at the start of the process. Defaults: the
+	// service account's namespace file, and the host name.
+	Namespace, Name string
+}
+
+const (
+	defaultPrefetch      = 10
+	defaultHeartbeat     = 10 * time.Second
+	defaultShutdownGrace = 5 * time.Second
+	dialTimeout          = 5 * time.Second
+	namespaceFile        = "/var/run/secrets/kubernetes.io/serviceaccount/namespace"
+)
+
+func (c Config) withDefaults() (Config, error) {
+	var errs []error
+	if u, err := url.Parse(c.URL); err != nil || u.Scheme != "amqp" && u.Scheme != "amqps" {
+		errs = append(errs, errors.New("config: URL must be an amqp:// or amqps:// URL")) // not quoted: it may hold a password
+	}
+	if c.Queue == "" {
+		errs = append(errs, errors.New("config: Queue is required"))
+	}
+	if c.Handler == nil {
+		errs = append(errs, errors.New("config: Handler is required"))
+	}
+	if c.Prefetch < 0 || c.Prefetch > 65535 {
+		errs = append(errs, fmt.Errorf("config: Prefetch is %d, must be 1 to 65535", c.Prefetch))
+	}
+	if c.Prefetch == 0 {
+		c.Prefetch = defaultPrefetch
+	}
+	if c.Heartbeat == 0 {
+		c.Heartbeat = defaultHeartbeat
+	}
+	if c.ShutdownGrace == 0 {
+		c.ShutdownGrace = defaultShutdownGrace
+	}
+	if c.Dial == nil {
+		c.Dial = amqp.DefaultDial(dialTimeout)
+	}
+	if c.Logger == nil {
+		c.Logger = slog.Default()
+	}
+	if c.Pod.UID == nil {
+		c.Pod.UID = podUIDFromMounts
+	}
+	if c.Pod.Namespace == "" {
+		if b, err := os.ReadFile(namespaceFile); err == nil {
+			c.Pod.Namespace = strings.TrimSpace(string(b))
+		}
+	}
+	if c.Pod.Name == "" {
+		c.Pod.Name, _ = os.Hostname()
+	}
+	return c, errors.Join(errs...)
+}
+
+func (c Config) amqpConfig() amqp.Config {
+	return amqp.Config{
+		Heartbeat:       c.Heartbeat,
+		TLSClientConfig: c.TLS,
+		Dial:            c.Dial,
+		Properties:      amqp.Table{"connection_name": "ms2m " + c.Queue, "product": "ms2m-sdk"},
+	}
+}
+
+type rejection struct{ error }
+
+func (r rejection) Unwrap() error { return r.error }
+
+// Reject makes an error by which a handler gives a message up for good.
+func Reject(err error) error { return rejection{err} }

@@ -1,0 +1,237 @@
+package sdk
+
+import (
+	"context"
+	"crypto/rand"
+	"fmt"
+	"sync/atomic"
+	"time"
+
+	"ms2m.dev/ms2m/sdk/handover"
+)
+
+// Consumer consumes a queue for a service and takes part in its migrations.
+type Consumer struct {
+	cfg   Config
+	inbox *inbox
+	epoch time.Time // of the instance's clock: monotonic, goes on in a restored process
+	state atomic.Value
+	// others is how many more consumers the queue had, besides this one, when
+	// this one began to consume; -1: it has not yet.
+	others atomic.Int64
+
+	// of the loop alone
+	in      *handover.Instance
+	session *session
+	began   time.Time   // of the session
+	work    chan func() // runs handlers
+}
+
+// New makes a Consumer. It does not connect yet.
+func New(cfg Config) (*Consumer, error) {
+	cfg, err := cfg.withDefaults()
+	if err != nil {
+		return nil, err
+	}
+	identity := handover.IdentityMessageID
+	if cfg.IdentityHeader != "" {
+		identity = handover.IdentityHeader
+	}
+	c := &Consumer{
+		cfg:   cfg,
+		inbox: newInbox(),
+		epoch: time.Now(),
+		in: handover.New(handover.Config{
+			Queue: cfg.Queue, Prefetch: cfg.Prefetch, Incarnation: rand.Text(),
+			Identity: identity, Digest: cfg.Digest,
+		}),
+	}
+	c.others.Store(-1)
+	if pod, err := cfg.Pod.UID(); err == nil {
+		// At once, so that an image of a process that has never connected wakes
+		// as a copy, too.
+		c.in.Step(c.now(), handover.Looked{Pod: pod})
+	}
+	c.state.Store(c.in.State())
+	return c, nil
+}
+
+// State is where this instance stands in a migration; Live in ordinary times.
+func (c *Consumer) State() handover.State { return c.state.Load().(handover.State) }
+
+// Owner reports whether this process owns the service's state: whether what it
+// holds in memory is the present truth. It is false in a copy that is not live
+// yet and in a source that waits for the copy to take over.
+func (c *Consumer) Owner() bool { return c.State().Owner() }
+
+// Run consumes until ctx ends, over any number of connections. When ctx ends it
+// finishes what is in hand, bounded by Config.ShutdownGrace, and returns nil.
+func (c *Consumer) Run(ctx context.Context) error {
+	c.work = make(chan func(), 1)
+	defer close(c.work)
+	go func() {
+		for f := range c.work {
+			f()
+		}
+	}()
+	dials := &dialer{cfg: c.cfg, inbox: c.inbox}
+	dials.begin(ctx, c.in)
+	defer c.close(dials)
+	timer := time.NewTimer(time.Hour)
+	defer timer.Stop()
+	stop := ctx.Done()
+	var grace <-chan time.Time
+	for {
+		timer.Reset(c.untilWake())
+		select {
+		case <-c.inbox.bell:
+			for _, p := range c.inbox.take() {
+				c.handle(ctx, p, dials)
+			}
+		case <-timer.C:
+			c.step(handover.Tick{})
+		case <-stop:
+			stop = nil
+			grace = time.After(c.cfg.ShutdownGrace)
+			c.step(handover.Stopping{})
+		case <-grace:
+			return nil
+		}
+		if stop == nil && (c.session == nil || c.in.InHand() == 0) {
+			return nil
+		}
+	}
+}
+
+// close ends the session, and one that was made too late to be used.
+func (c *Consumer) close(dials *dialer) {
+	if c.session != nil {
+		c.session.end(context.Canceled)
+	}
+	dials.wait()
+	for _, p := range c.inbox.take() {
+		if _, ok := p.event.(handover.Connected); ok {
+			p.session.end(context.Canceled)
+		}
+	}
+}
+
+// handle takes one thing that was posted. What belongs to a session that is
+// not the present one is of the past: its delivery tags mean nothing now.
+func (c *Consumer) handle(ctx context.Context, p posted, dials *dialer) {
+	switch ev := p.event.(type) {
+	case nil: // a session has ended, or could not be made
+		if p.session == c.session {
+			if c.session != nil {
+				c.session = nil
+				dials.ended(c.began)
+				c.step(handover.Disconnected{})
+			}
+			c.cfg.Logger.Warn("ms2m: no connection to the broker", "error", p.lost, "state", c.in.State())
+			dials.begin(ctx, c.in)
+		}
+	case handover.Connected:
+		c.session, c.began = p.session, time.Now()
+		c.session.start()
+		c.step(ev)
+	case handover.Handled:
+		c.step(ev)
+	default:
+		if p.session == c.session {
+			c.step(ev)
+		}
+	}
+}
+
+// step tells the instance an event and does what it answers.
+func (c *Consumer) step(ev handover.Event) {
+	if c.in.State() == handover.Paused {
+		// The one state that a good copy wakes in: look before anything acts.
+		if pod, err := c.cfg.Pod.UID(); err == nil {
+			c.perform(c.in.Step(c.now(), handover.Looked{Pod: pod}))
+		}
+	}
+	before := c.in.State()
+	c.perform(c.in.Step(c.now(), ev))
+	if after := c.in.State(); after != before {
+		c.cfg.Logger.Info("ms2m: state", "from", before, "to", after, "number", c.in.Number(), "migration", c.in.Status().Migration)
+	}
+	c.state.Store(c.in.State())
+}
+
+func (c *Consumer) now() time.Duration { return time.Since(c.epoch) }
+
+func (c *Consumer) untilWake() time.Duration {
+	if at, ok := c.in.Wake(); ok {
+		return max(0, at-c.now())
+	}
+	return time.Hour
+}
+
+// perform carries effects out. Those on a connection are queued to it; if it
+// is gone meanwhile, they are void with it.
+func (c *Consumer) perform(effects []handover.Effect) {
+	for _, e := range effects {
+		switch e := e.(type) {
+		case handover.Begin:
+			c.run(e.Item)
+		case handover.Replay:
+			c.run(e.Item)
+		default:
+			if s := c.session; s != nil {
+				s.do(func() error { return c.onSession(s, e) })
+			}
+		}
+	}
+}
+
+// run runs the handler on an item, away from the loop.
+func (c *Consumer) run(it *handover.Item) {
+	c.work <- func() {
+		m := it.Payload.(*Message)
+		err := c.cfg.Handler(context.Background(), m)
+		if err != nil && !m.replayed {
+			c.cfg.Logger.Warn("ms2m: handler", "identity", m.identity, "error", err)
+		}
+		c.inbox.post(posted{event: handover.Handled{Item: it, Outcome: m.outcome(err)}})
+	}
+}
+
+// onSession carries one effect out on a connection.
+func (c *Consumer) onSession(s *session, e handover.Effect) error {
+	switch e := e.(type) {
+	case handover.DeclareControl:
+		return s.declareControl(e.Pod)
+	case handover.Consume:
+		return s.consume(&c.others)
+	case handover.Release:
+		return s.release(&c.others)
+	case handover.ConsumeReplay:
+		return s.consumeReplay(e.Queue)
+	case handover.Credit:
+		return s.replay.Ack(e.Tag, true)
+	case handover.StopReplay:
+		return s.stopReplay()
+	case handover.PublishOutputs:
+		return s.outputs(e.Item, c.in.Lineage())
+	case handover.PublishEntry:
+		m := e.Item.Payload.(*Message)
+		return s.entry(handover.EntryConfirmed{Item: e.Item}, e.Queue, m.entry(e.Item), m.Body)
+	case handover.PublishEnd:
+		return s.entry(handover.EndConfirmed{}, e.Queue, handover.EntryHeader{
+			Kind: handover.EntryEnd, Number: e.Number, Digest: e.Digest}, nil)
+	case handover.Settle:
+		return s.settle(e)
+	case handover.WriteDecision:
+		return s.decide(e.Migration, e.Decision)
+	case handover.ReadDecision:
+		return s.decide(e.Migration, handover.Undecided)
+	case handover.ReadHold:
+		return s.readHold(c.cfg)
+	case handover.Send:
+		return s.report(e)
+	case handover.Drop:
+		return errDropped
+	}
+	panic(fmt.Sprintf("sdk: no way to do %T", e))
+}

@@ -1,0 +1,319 @@
+package handover
+
+import (
+	"slices"
+	"time"
+)
+
+// Config is what an instance is told once.
+type Config struct {
+	Queue       string // the primary queue
+	Prefetch    int    // messages in flight, at least 1; never changes
+	Incarnation string // unique to this process start
+	Identity    IdentityKind
+	// Digest gives the digest of the service's state, or is nil. It is called
+	// when no handler is running.
+	Digest func() []byte
+}
+
+// pollInterval is how often an instance that waits for a decision of others
+// looks at the broker: there is nothing there to be woken by.
+const pollInterval = time.Second
+
+// Item is a message in hand: begun, and not yet settled.
+type Item struct {
+	Number   uint64 // set when its handling has finished
+	Identity string
+	Outcome  Outcome
+	Records  []Record // side effects, set by the caller before Handled
+	Payload  any      // the caller's
+
+	tag    uint64 // delivery tag on the present connection, 0 if not delivered on it
+	stage  stage
+	began  time.Duration
+	expect Outcome // replay: the source's outcome
+}
+
+// stage is how far an item has come.
+type stage int
+
+const (
+	running   stage = iota // its handler runs
+	publishes              // its outputs are on their way
+	ready                  // outputs confirmed: entry or settlement is next
+	relayed                // its entry is on its way
+	settled                // out of hand
+)
+
+type consumer int
+
+const (
+	idle consumer = iota
+	consuming
+	releasing
+)
+
+// Instance is the state machine of one process. It is not safe for concurrent use.
+type Instance struct {
+	cfg Config
+	now time.Duration
+	out []Effect
+
+	state     State
+	begun     bool   // past the holds
+	stopping  bool   // begins nothing more
+	pod       string // the pod this process found itself in
+	connected bool
+
+	// what is in hand
+	primary  consumer
+	buffer   []Delivered // received, not begun
+	current  *Item       // whose handler runs
+	items    []*Item     // in hand, in order of number; current is the last
+	finished *memory
+	nameless bool // a message without identity was seen
+
+	number    uint64 // of the last message handled or applied
+	confirmed uint64 // of the last entry confirmed
+
+	// the migration under way, or the last one
+	m        membership
+	want     Decision // to be written as soon as it can be
+	writing  bool
+	why      Reason // why want is ABORT, or why this copy is Void
+	whyText  string
+	decision Decision
+	ended    []string // migrations that are over for this instance
+
+	// the source's side
+	drainedFrom State
+	preparedAt  time.Duration
+	pause       time.Duration
+	endSent     bool // END_REPLAY may be in the queue: only the decision leads back
+	endOut      bool // … and is on its way on this connection
+
+	// the target's side
+	reading bool
+	entries []Entered
+	busy    time.Duration // time spent applying
+
+	rate     rate
+	deadline time.Duration // of the present state, 0: none
+	pollAt   time.Duration
+	heldFor  time.Duration // when a newcomer in the source's place gives up waiting
+}
+
+// membership is what the commands of a migration said.
+type membership struct {
+	uid         string
+	attempt     int
+	epoch       int64
+	queue       string // replay queue
+	replyTo     string
+	lease       time.Duration
+	leaseUntil  time.Duration
+	reportEvery time.Duration
+	reportAt    time.Duration
+}
+
+// New makes the instance of a process that has just started.
+func New(cfg Config) *Instance {
+	return &Instance{
+		cfg:      cfg,
+		state:    Held,
+		finished: newMemory(4*cfg.Prefetch + 16),
+	}
+}
+
+// State is the present state.
+func (in *Instance) State() State { return in.state }
+
+// Begun reports whether the process is past the holds. Before that a
+// connection must be told with the hold found.
+func (in *Instance) Begun() bool { return in.begun }
+
+// Migration is the UID of the migration under way, whose decision is to be
+// read after connecting; empty if there is none.
+func (in *Instance) Migration() string {
+	if in.begun && !slices.Contains(in.ended, in.m.uid) {
+		return in.m.uid
+	}
+	return ""
+}
+
+// Number is the number of the last message handled or applied.
+func (in *Instance) Number() uint64 { return in.number }
+
+// Step tells the instance an event and the time (monotonic, from any fixed
+// point, not to jump when the process is restored) and returns what is to be
+// done, in order.
+func (in *Instance) Step(now time.Duration, ev Event) []Effect {
+	in.now, in.out = now, nil
+	switch ev := ev.(type) {
+	case Connected:
+		in.connect(ev)
+	case Disconnected:
+		in.disconnect()
+	case Looked:
+		in.look(ev.Pod)
+	case Delivered:
+		in.deliver(ev)
+	case Handled:
+		in.handled(ev)
+	case OutputsConfirmed:
+		in.outputsConfirmed(ev.Item)
+	case EntryConfirmed:
+		in.entryConfirmed(ev.Item)
+	case EntryReturned:
+		in.giveUp(ReasonRelayBroken, "the replay queue does not take entries")
+	case EndConfirmed:
+		in.endConfirmed()
+	case Released:
+		in.primary = idle
+	case Entered:
+		if in.state == Replaying {
+			in.entries = append(in.entries, ev)
+		}
+	case DecisionRead:
+		in.writing = false
+		in.decided(ev.Decision)
+	case HoldRead:
+		in.hold(ev.Hold)
+	case Commanded:
+		in.command(ev)
+	case Stopping:
+		in.stopping = true
+	case Tick:
+	}
+	in.expire()
+	in.advance()
+	return in.out
+}
+
+// Wake is when the instance wants a Tick at the latest.
+func (in *Instance) Wake() (time.Duration, bool) {
+	var at time.Duration
+	for _, t := range []time.Duration{in.deadline, in.leaseEnd(), in.nextReport(), in.nextPoll(), in.heldUntil()} {
+		if t > 0 && (at == 0 || t < at) {
+			at = t
+		}
+	}
+	return at, at > 0
+}
+
+func (in *Instance) emit(e Effect) { in.out = append(in.out, e) }
+
+// advance does whatever the present state asks for and nothing stands against.
+func (in *Instance) advance() {
+	in.beginNext()
+	in.pump()
+	in.reachSafePoint()
+	in.reachEnd()
+	in.applyNext()
+	in.follow()
+	if in.connected && in.want != Undecided && !in.writing {
+		in.writing = true
+		in.emit(WriteDecision{Migration: in.m.uid, Decision: in.want})
+	}
+}
+
+// follow opens and closes consumers as the state asks.
+func (in *Instance) follow() {
+	if !in.connected || !in.begun {
+		return
+	}
+	switch in.state {
+	case Live, Relaying:
+		if in.primary == idle {
+			in.primary = consuming
+			in.emit(Consume{})
+		}
+	case Replaying:
+		if !in.reading {
+			in.reading = true
+			in.emit(ConsumeReplay{Queue: in.m.queue})
+		}
+	}
+}
+
+func (in *Instance) connect(ev Connected) {
+	in.connected = true
+	in.look(ev.Pod)
+	in.renewLease() // without a connection no manager can be heard
+	if in.pod != "" {
+		in.emit(DeclareControl{Pod: in.pod})
+	}
+	switch {
+	case !in.begun:
+		in.hold(ev.Hold)
+	case in.Migration() != "":
+		in.decided(ev.Decision)
+	}
+	for _, it := range in.items {
+		if it.stage == publishes {
+			in.emit(PublishOutputs{Item: it})
+		}
+	}
+}
+
+// disconnect forgets what was not begun: the broker has it back. What is in
+// hand stays in hand and is published and settled again on the next connection.
+func (in *Instance) disconnect() {
+	in.connected, in.writing, in.endOut, in.reading = false, false, false, false
+	in.primary, in.buffer, in.entries = idle, nil, nil
+	for _, it := range in.items {
+		it.tag = 0
+		if it.stage == relayed {
+			it.stage = ready
+		}
+	}
+}
+
+// look compares the pod that the process finds itself in with the one it knew.
+func (in *Instance) look(pod string) {
+	known := in.pod
+	in.pod = pod
+	if known == "" || known == pod {
+		return
+	}
+	if in.state == Paused {
+		in.wakeRestored()
+		return
+	}
+	in.void(ReasonNotPaused, "the copy woke "+string(in.state)+": its image was not taken at the safe point")
+}
+
+// drop closes the connection if it holds anything of the broker's.
+func (in *Instance) drop() {
+	if in.connected && (in.primary != idle || in.reading) {
+		in.emit(Drop{})
+	}
+}
+
+// over notes that the migration has no more say over this instance.
+func (in *Instance) over() {
+	if in.m.uid != "" {
+		in.end(in.m.uid)
+	}
+	in.want, in.deadline, in.m.leaseUntil, in.endSent = Undecided, 0, 0, false
+}
+
+// endedMemory is how many migrations that are over an instance remembers, to
+// refuse their late commands.
+const endedMemory = 64
+
+func (in *Instance) end(migration string) {
+	if slices.Contains(in.ended, migration) {
+		return
+	}
+	in.ended = append(in.ended, migration)
+	if len(in.ended) > endedMemory {
+		in.ended = in.ended[1:]
+	}
+}
+
+// InHand is how many messages are begun and not yet settled.
+func (in *Instance) InHand() int { return len(in.items) }
+
+// Lineage is the name under which numbers were counted since the process began.
+func (in *Instance) Lineage() string { return in.cfg.Incarnation }

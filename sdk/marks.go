@@ -1,0 +1,94 @@
+package sdk
+
+import (
+	"context"
+	"errors"
+	"os"
+	"time"
+
+	amqp "github.com/rabbitmq/amqp091-go"
+
+	"ms2m.dev/ms2m/sdk/handover"
+	"ms2m.dev/ms2m/sdk/rabbitmq"
+)
+
+// errDropped ends a session that the instance wants no more of.
+var errDropped = errors.New("dropped: this instance takes nothing any more")
+
+// holdTimeout bounds the reading of the holds.
+const holdTimeout = 5 * time.Second
+
+func (s *session) settle(e handover.Settle) error {
+	switch e.Outcome {
+	case handover.Done:
+		return s.primary.Ack(e.Tag, false)
+	case handover.Rejected:
+		return s.primary.Reject(e.Tag, false)
+	default:
+		return s.primary.Reject(e.Tag, true)
+	}
+}
+
+// decide writes the decision, or only reads it if it is Undecided.
+func (s *session) decide(migration string, d handover.Decision) error {
+	var err error
+	if d == handover.Undecided {
+		d, err = rabbitmq.ReadDecision(s.conn, migration)
+	} else {
+		d, err = rabbitmq.Decide(s.conn, migration, d)
+	}
+	if err != nil {
+		return err
+	}
+	s.post(handover.DecisionRead{Decision: d})
+	return nil
+}
+
+func (s *session) stopReplay() error {
+	if s.replay == nil {
+		return nil
+	}
+	ch := s.replay
+	s.replay = nil
+	return ch.Close()
+}
+
+func (s *session) readHold(cfg Config) error {
+	h, err := findHold(s.conn, cfg)
+	if err != nil {
+		return err
+	}
+	s.post(handover.HoldRead{Hold: h})
+	return nil
+}
+
+// findHold looks for the hold that a process which starts here is under, in the
+// order of docs/protocol.md, and for the decision of its migration.
+func findHold(conn *amqp.Connection, cfg Config) (*handover.HoldView, error) {
+	ctx, cancel := context.WithTimeoutCause(context.Background(), holdTimeout, errors.New("its record is not given back"))
+	defer cancel()
+	migration := os.Getenv(handover.EnvMigration)
+	pod, err := cfg.Pod.UID()
+	if err != nil {
+		pod = "" // not in Kubernetes: no pod to be held by
+	}
+	keys := []string{migration, pod, handover.PodSlot(cfg.Pod.Namespace, cfg.Pod.Name), handover.QueueSlot(cfg.Queue)}
+	for i, key := range keys {
+		if key == "" {
+			continue
+		}
+		h, err := rabbitmq.ReadHold(ctx, conn, key)
+		if err != nil {
+			return nil, err
+		}
+		if h == nil {
+			continue
+		}
+		d, err := rabbitmq.ReadDecision(conn, h.Migration)
+		if err != nil {
+			return nil, err
+		}
+		return &handover.HoldView{Hold: *h, Target: i == 0, Decision: d}, nil
+	}
+	return nil, nil
+}

@@ -1,0 +1,286 @@
+package sdk
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"net"
+	"os"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	amqp "github.com/rabbitmq/amqp091-go"
+
+	"ms2m.dev/ms2m/sdk/brokertest"
+	"ms2m.dev/ms2m/sdk/handover"
+)
+
+var broker *brokertest.Broker
+
+func TestMain(m *testing.M) { os.Exit(runTests(m)) }
+
+func runTests(m *testing.M) (code int) {
+	check := func(err error) {
+		if err != nil {
+			fmt.Fprintln(os.Stderr, "these tests need RabbitMQ:", err)
+			code = 1
+		}
+	}
+	dir, err := os.MkdirTemp("", "sdk-test-")
+	check(err)
+	defer func() { check(os.RemoveAll(dir)) }()
+	broker, err = brokertest.Start(dir)
+	check(err)
+	if code != 0 {
+		return code
+	}
+	defer func() { check(broker.Stop()) }()
+	return m.Run()
+}
+
+// service is a service as a user writes one, with the oracle inside: it keeps
+// the identities it applied, in order.
+type service struct {
+	t    *testing.T
+	pod  string
+	work time.Duration
+	out  string
+	*Consumer
+
+	mu      sync.Mutex
+	applied []string
+	twin    *service // made at the safe point, see image
+	want    string   // the pod that an image is wanted for
+	stop    context.CancelFunc
+	ended   chan error
+	conns   []net.Conn
+}
+
+func (s *service) handle(_ context.Context, m *Message) error {
+	time.Sleep(s.work) // the work of the service
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.applied = append(s.applied, m.Identity())
+	if s.out != "" {
+		m.Publish(Output{RoutingKey: s.out, Body: []byte(m.Identity())})
+	}
+	return nil
+}
+
+func (s *service) digest() []byte {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return []byte(fmt.Sprint(len(s.applied), s.applied[max(0, len(s.applied)-1):]))
+}
+
+func (s *service) state() []string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return slices.Clone(s.applied)
+}
+
+// uid tells the pod. The library asks in its loop, which makes this the place
+// to take an image in: nothing runs beside it there, as under a checkpoint.
+func (s *service) uid() (string, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.want != "" && s.Consumer != nil && s.in.State() == handover.Paused {
+		t := &service{t: s.t, pod: s.want, work: s.work, out: s.out, applied: slices.Clone(s.applied)}
+		cfg := s.cfg
+		cfg.Pod.UID, cfg.Handler, cfg.Digest, cfg.Dial = t.uid, t.handle, t.digest, t.dial
+		t.Consumer = &Consumer{cfg: cfg, inbox: newInbox(), epoch: s.epoch, in: s.in.Clone()}
+		t.in.SetDigest(t.digest)
+		t.Consumer.state.Store(t.in.State())
+		s.twin, s.want = t, ""
+	}
+	return s.pod, nil
+}
+
+func (s *service) dial(network, addr string) (net.Conn, error) {
+	c, err := amqp.DefaultDial(time.Second)(network, addr)
+	if err == nil {
+		s.mu.Lock()
+		s.conns = append(s.conns, c)
+		s.mu.Unlock()
+	}
+	return c, err
+}
+
+// cut breaks the service's connections as a network would.
+func (s *service) cut() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, c := range s.conns {
+		_ = c.Close()
+	}
+	s.conns = nil
+}
+
+func newService(t *testing.T, pod, queue, out string, work time.Duration) *service {
+	t.Helper()
+	s := &service{t: t, pod: pod, work: work, out: out}
+	c, err := New(Config{
+		URL: broker.URL, Queue: queue, Prefetch: 5, Handler: s.handle, Digest: s.digest, Dial: s.dial,
+		Pod: PodInfo{UID: s.uid, Namespace: "test", Name: pod},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.mu.Lock()
+	s.Consumer = c
+	s.mu.Unlock()
+	return s
+}
+
+func (s *service) start() {
+	ctx, cancel := context.WithCancel(context.Background())
+	s.stop, s.ended = cancel, make(chan error, 1)
+	go func() { s.ended <- s.Run(ctx) }()
+	s.t.Cleanup(func() {
+		cancel()
+		if err := <-s.ended; err != nil {
+			s.t.Error(err)
+		}
+	})
+}
+
+// manager speaks the manager's side of the protocol.
+type manager struct {
+	t       *testing.T
+	conn    *amqp.Connection
+	ch      *amqp.Channel
+	reports string
+	inbox   <-chan amqp.Delivery
+	returns chan amqp.Return
+
+	migration string
+	attempt   int
+	replay    string
+}
+
+func newManager(t *testing.T, migration string) *manager {
+	t.Helper()
+	conn, err := amqp.Dial(broker.URL)
+	must(t, err)
+	t.Cleanup(func() { conn.Close() })
+	ch, err := conn.Channel()
+	must(t, err)
+	q, err := ch.QueueDeclare("", false, true, true, false, nil)
+	must(t, err)
+	in, err := ch.Consume(q.Name, "", true, true, false, false, nil)
+	must(t, err)
+	m := &manager{t: t, conn: conn, ch: ch, reports: q.Name, inbox: in,
+		returns:   ch.NotifyReturn(make(chan amqp.Return, 100)),
+		migration: migration, attempt: 1, replay: handover.ReplayQueue(migration)}
+	_, err = ch.QueueDeclare(m.replay, true, false, false, false, amqp.Table{amqp.QueueTypeArg: amqp.QueueTypeStream})
+	must(t, err)
+	return m
+}
+
+func (m *manager) send(pod string, kind handover.CommandKind, deadline time.Duration) {
+	m.t.Helper()
+	body, err := json.Marshal(handover.Command{
+		Version: handover.Version, Kind: kind, Migration: m.migration, Attempt: m.attempt, Epoch: 1, PodUID: pod,
+		ReplayQueue: m.replay, DeadlineMillis: deadline.Milliseconds(), LeaseMillis: 30_000, ReportMillis: 20})
+	must(m.t, err)
+	must(m.t, m.ch.PublishWithContext(context.Background(), "", handover.ControlQueue(pod), true, false,
+		amqp.Publishing{ReplyTo: m.reports, Type: handover.TypeCommand, Body: body}))
+}
+
+// until sends a command again and again, as a manager whose commands may be
+// lost does, until a report of this pod satisfies ok.
+func (m *manager) until(pod string, kind handover.CommandKind, what string, ok func(handover.Report) bool) handover.Report {
+	m.t.Helper()
+	deadline := time.After(60 * time.Second)
+	again := time.NewTicker(time.Second)
+	defer again.Stop()
+	var last string
+	m.send(pod, kind, 20*time.Second)
+	for {
+		select {
+		case d, open := <-m.inbox:
+			if !open {
+				m.t.Fatal("the manager's connection is lost")
+			}
+			var r handover.Report
+			must(m.t, json.Unmarshal(d.Body, &r))
+			last = string(d.Body)
+			if r.Status.PodUID == pod && ok(r) {
+				return r
+			}
+		case <-m.returns:
+		case <-again.C:
+			m.send(pod, kind, 20*time.Second)
+		case <-deadline:
+			m.t.Fatalf("waited for %s of %s; last report: %s", what, pod, last)
+		}
+	}
+}
+
+func (m *manager) reach(pod string, kind handover.CommandKind, state handover.State) handover.Report {
+	m.t.Helper()
+	return m.until(pod, kind, string(state), func(r handover.Report) bool { return r.Status.State == state })
+}
+
+func must(t *testing.T, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// producers sends n messages each to a queue and returns when all are confirmed.
+func producers(t *testing.T, queue string, names []string, n, size int, pace time.Duration) {
+	t.Helper()
+	var wg sync.WaitGroup
+	for _, name := range names {
+		wg.Go(func() {
+			conn, err := amqp.Dial(broker.URL)
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			defer conn.Close()
+			ch, err := conn.Channel()
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			if err := ch.Confirm(false); err != nil {
+				t.Error(err)
+				return
+			}
+			body := []byte(strings.Repeat("x", size))
+			for i := range n {
+				c, err := ch.PublishWithDeferredConfirmWithContext(context.Background(), "", queue, true, false,
+					amqp.Publishing{DeliveryMode: amqp.Persistent, MessageId: fmt.Sprintf("%s-%d", name, i), Body: body})
+				if err != nil || !c.Wait() {
+					t.Error("publish:", err)
+					return
+				}
+				time.Sleep(pace)
+			}
+		})
+	}
+	wg.Wait()
+}
+
+// unlimitedQuorum is a quorum queue without a delivery limit: RabbitMQ treats
+// what is given back to it in a way of its own.
+const unlimitedQuorum = "quorum without delivery limit"
+
+func declare(t *testing.T, conn *amqp.Connection, queue, kind string) {
+	t.Helper()
+	ch, err := conn.Channel()
+	must(t, err)
+	defer ch.Close()
+	args := amqp.Table{amqp.QueueTypeArg: kind}
+	if kind == unlimitedQuorum {
+		args = amqp.Table{amqp.QueueTypeArg: amqp.QueueTypeQuorum, "x-delivery-limit": int32(-1)}
+	}
+	_, err = ch.QueueDeclare(queue, true, false, false, false, args)
+	must(t, err)
+}

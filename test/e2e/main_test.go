@@ -1,0 +1,143 @@
+// Package e2e migrates counters in a real cluster and asserts what must have
+// become of them. `make e2e` runs it: the tests need the lab, and fail without.
+package e2e
+
+import (
+	"context"
+	"flag"
+	"fmt"
+	"os"
+	"strings"
+	"testing"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+
+	"ms2m.dev/ms2m/api/v1alpha1"
+	"ms2m.dev/ms2m/examples/load"
+	"ms2m.dev/ms2m/test/harness"
+)
+
+var lab *harness.Lab
+
+func TestMain(m *testing.M) {
+	config := flag.String("config", "config", "`directory` of the kustomization to deploy")
+	flag.Parse()
+	if err := setUp(*config); err != nil {
+		fmt.Fprintln(os.Stderr, "e2e:", err)
+		os.Exit(1)
+	}
+	os.Exit(m.Run())
+}
+
+func setUp(config string) (err error) {
+	if lab, err = harness.Open(); err != nil {
+		return err
+	}
+	return lab.Deploy(context.Background(), config)
+}
+
+// within is a context that ends with the test, or before.
+func within(t *testing.T, d time.Duration) context.Context {
+	t.Helper()
+	ctx, cancel := context.WithTimeoutCause(t.Context(), d, fmt.Errorf("not done in %v", d))
+	t.Cleanup(cancel)
+	return ctx
+}
+
+// startFlow starts a counter under load in namespace e2e. It is removed after
+// the test.
+func startFlow(ctx context.Context, t *testing.T, cfg harness.FlowConfig) *harness.Flow {
+	t.Helper()
+	cfg.Namespace = "e2e"
+	if cfg.Work == 0 {
+		cfg.Work = 2 * time.Millisecond
+	}
+	if cfg.Rate == 0 {
+		cfg.Rate, cfg.Producers = 100, 3
+	}
+	flow, err := lab.StartFlow(ctx, cfg)
+	if err != nil {
+		t.Fatalf("start the counter: %v", err)
+	}
+	t.Cleanup(func() {
+		ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+		defer cancel()
+		if t.Failed() {
+			t.Logf("%s--- sent more than once: %v", lab.Diagnose(ctx, flow.Counter), flow.Generator.Resent())
+		}
+		if err := flow.Close(ctx); err != nil {
+			t.Error(err)
+		}
+	})
+	return flow
+}
+
+// move migrates a flow to node-b and judges it.
+func move(ctx context.Context, t *testing.T, flow *harness.Flow, change func(*v1alpha1.StatefulMigration)) *harness.Move {
+	t.Helper()
+	m, err := flow.Move(ctx, harness.MoveConfig{
+		Target: harness.NodeB, Warm: 200, Backlog: 1000, After: 100, Change: change,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { deleteMigration(t, m.Migration) })
+	return m
+}
+
+// deleteMigration deletes a migration and waits until it is gone.
+func deleteMigration(t *testing.T, m *v1alpha1.StatefulMigration) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
+	defer cancel()
+	if err := lab.DeleteMigration(ctx, m); err != nil {
+		t.Errorf("delete the migration: %v", err)
+	}
+}
+
+// noTraces asserts that nothing is left of a migration but the counter's pod.
+// The kubelet takes its time to forget a pod, and so do the files kept for it.
+func noTraces(ctx context.Context, t *testing.T, flow *harness.Flow, m *v1alpha1.StatefulMigration, pod *corev1.Pod) {
+	t.Helper()
+	const patience = 30 * time.Second
+	deadline := time.NewTimer(patience)
+	defer deadline.Stop()
+	again := time.NewTicker(time.Second)
+	defer again.Stop()
+	for {
+		traces, err := lab.Traces(ctx, flow.Counter, m, pod)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if len(traces) == 0 {
+			return
+		}
+		select {
+		case <-again.C:
+		case <-deadline.C:
+			t.Errorf("left behind after %v:\n  %s", patience, strings.Join(traces, "\n  "))
+			return
+		}
+	}
+}
+
+// judged asserts that the counter is as if nothing had happened to it.
+func judged(t *testing.T, o harness.Outcome) {
+	t.Helper()
+	judgedBy(t, o, load.Verdict.OK)
+}
+
+func judgedBy(t *testing.T, o harness.Outcome, ok func(load.Verdict) bool) {
+	t.Helper()
+	if !ok(o.Verdict) {
+		t.Errorf("sent %d, counted %d; memory: %v; outputs: %v (repeated %d); chain equal: %t",
+			o.Sent, o.Counted, o.State, o.Outputs, o.Repeated, o.ChainEqual)
+		for _, p := range o.Problems {
+			t.Error(p)
+		}
+	}
+	if !o.SameMemory() {
+		t.Errorf("another process: mark %s, started %v; was %s, %v", o.End.Mark, o.End.StartedAt, o.Begin.Mark, o.Begin.StartedAt)
+	}
+}

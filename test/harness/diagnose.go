@@ -1,0 +1,37 @@
+package harness
+
+import (
+	"context"
+	"fmt"
+	"strings"
+)
+
+// Diagnose tells what can be seen of a counter that did not behave: its pods with
+// their logs, its queues, and the last words of the manager.
+func (l *Lab) Diagnose(ctx context.Context, c *Counter) string {
+	var b strings.Builder
+	look := func(title, text string, err error) {
+		fmt.Fprintf(&b, "--- %s\n%s", title, text)
+		if err != nil {
+			fmt.Fprintf(&b, "(%v)\n", err)
+		}
+	}
+	kubectl := func(args ...string) {
+		text, err := output(ctx, nil, "kubectl", args...)
+		look("kubectl "+strings.Join(args, " "), text, err)
+	}
+	kubectl("-n", c.Namespace, "get", "statefulmigrations,checkpointtransfers,pods", "-o", "wide")
+	pods, err := c.Pods(ctx)
+	if err != nil {
+		look("pods", "", err)
+	}
+	for i := range pods {
+		state, err := l.State(ctx, &pods[i])
+		look("state of "+pods[i].Name, fmt.Sprintf("%+v\n", state), err)
+		kubectl("-n", c.Namespace, "logs", pods[i].Name, "--tail=40")
+	}
+	queues, err := l.Exec(ctx, "ctl", "rabbitmqctl", "-q", "list_queues", "name", "type", "messages_ready", "messages_unacknowledged", "consumers")
+	look("queues", queues, err)
+	kubectl("-n", SystemNamespace, "logs", "deployment/ms2m-manager", "--tail=40")
+	return b.String()
+}

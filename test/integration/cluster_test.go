@@ -1,0 +1,93 @@
+package integration
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	nodev1 "k8s.io/api/node/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/util/wait"
+	"k8s.io/apimachinery/pkg/util/yaml"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"ms2m.dev/ms2m/api/v1alpha1"
+)
+
+const (
+	nodeA = "node-a"
+	nodeB = "node-b"
+	nodeX = "node-x" // another architecture
+)
+
+// cluster makes what all tests share.
+func cluster(ctx context.Context) error {
+	for name, arch := range map[string]string{nodeA: "amd64", nodeB: "amd64", nodeX: "arm64"} {
+		n := &corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: name, Labels: map[string]string{
+			corev1.LabelHostname: name, "zone": strings.TrimPrefix(name, "node-"),
+		}}}
+		if err := kube.Create(ctx, n); err != nil {
+			return err
+		}
+		n.Status.NodeInfo = corev1.NodeSystemInfo{Architecture: arch, OperatingSystem: "linux"}
+		n.Status.Conditions = []corev1.NodeCondition{{Type: corev1.NodeReady, Status: corev1.ConditionTrue}}
+		if err := kube.Status().Update(ctx, n); err != nil {
+			return err
+		}
+		n.Spec.Taints = nil // the admission plugin's, which the node controller would remove
+		if err := kube.Update(ctx, n); err != nil {
+			return err
+		}
+	}
+	class := &nodev1.RuntimeClass{ObjectMeta: metav1.ObjectMeta{Name: v1alpha1.RuntimeClassName}, Handler: "ms2m"}
+	if err := kube.Create(ctx, class); err != nil {
+		return err
+	}
+	if err := apply(ctx, filepath.Join(root, "config/admission/policy.yaml")); err != nil {
+		return err
+	}
+	return wait.PollUntilContextTimeout(ctx, 50*time.Millisecond, time.Minute, true, policyActive)
+}
+
+// policyActive reports whether the API server has taken note of the policy.
+func policyActive(ctx context.Context) (bool, error) {
+	m := &v1alpha1.StatefulMigration{
+		ObjectMeta: metav1.ObjectMeta{GenerateName: "probe-", Namespace: metav1.NamespaceDefault},
+		Spec: v1alpha1.StatefulMigrationSpec{
+			SourcePod:                 v1alpha1.PodReference{Name: "p", Namespace: "elsewhere"},
+			CheckpointImageRepository: "registry/a",
+			MessageQueueConfig:        v1alpha1.MessageQueueConfig{BrokerURL: "amqp://broker", QueueName: "q"},
+		},
+	}
+	return kube.Create(ctx, m, client.DryRunAll) != nil, nil
+}
+
+// apply creates the objects of a file.
+func apply(ctx context.Context, path string) error {
+	f, err := os.Open(path)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	d := yaml.NewYAMLOrJSONDecoder(f, 4096)
+	for {
+		u := &unstructured.Unstructured{}
+		if err := d.Decode(u); err != nil {
+			if err.Error() == "EOF" {
+				return nil
+			}
+			return fmt.Errorf("%s: %w", path, err)
+		}
+		if len(u.Object) == 0 {
+			continue
+		}
+		if err := kube.Create(ctx, u); err != nil {
+			return fmt.Errorf("%s: %w", path, err)
+		}
+	}
+}

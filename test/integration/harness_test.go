@@ -1,0 +1,314 @@
+package integration
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/watch"
+	"k8s.io/client-go/rest"
+	"k8s.io/client-go/tools/events"
+	"k8s.io/utils/clock"
+	"k8s.io/utils/ptr"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/cache"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/client/interceptor"
+	"sigs.k8s.io/controller-runtime/pkg/config"
+	"sigs.k8s.io/controller-runtime/pkg/metrics/server"
+
+	"ms2m.dev/ms2m/api/v1alpha1"
+	"ms2m.dev/ms2m/internal/broker"
+	"ms2m.dev/ms2m/internal/controller"
+	"ms2m.dev/ms2m/internal/instancetest"
+	"ms2m.dev/ms2m/internal/migration"
+	"ms2m.dev/ms2m/sdk/handover"
+)
+
+// world is one test's namespace with a source pod, its data plane, and the
+// managers that come and go.
+type world struct {
+	*plane
+	t         *testing.T
+	ctx       context.Context
+	namespace string
+	source    *corev1.Pod
+}
+
+var namespaces struct {
+	sync.Mutex
+	n int
+}
+
+// newWorld makes a namespace in which the pod "counter" runs on node-a.
+func newWorld(t *testing.T) *world {
+	t.Helper()
+	namespaces.Lock()
+	namespaces.n++
+	w := &world{plane: newPlane(), t: t, ctx: t.Context(), namespace: fmt.Sprintf("test-%d", namespaces.n)}
+	namespaces.Unlock()
+	w.must(kube.Create(w.ctx, &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: w.namespace}}))
+	for _, node := range []string{nodeA, nodeB} {
+		w.pod("agent-"+node, node, map[string]string{"app.kubernetes.io/name": v1alpha1.AgentName})
+	}
+	w.source = w.pod("counter", nodeA, nil)
+	w.instances[string(w.source.UID)] = &instancetest.Instance{Status: handover.Status{
+		PodUID: string(w.source.UID), State: handover.Live, Queue: queue, Identity: handover.IdentityMessageID,
+	}}
+	ctx, stop := context.WithCancel(context.Background())
+	var done sync.WaitGroup
+	done.Go(func() { nodes{plane: w.plane, namespace: w.namespace}.run(ctx) })
+	t.Cleanup(func() { stop(); done.Wait() })
+	return w
+}
+
+func (w *world) must(err error) {
+	w.t.Helper()
+	if err != nil {
+		w.t.Fatal(err)
+	}
+}
+
+// pod makes a pod that runs and is ready.
+func (w *world) pod(name, node string, labels map[string]string, change ...func(*corev1.Pod)) *corev1.Pod {
+	w.t.Helper()
+	pod := &corev1.Pod{
+		ObjectMeta: metav1.ObjectMeta{Name: name, Namespace: w.namespace, Labels: labels},
+		Spec: corev1.PodSpec{
+			NodeName:                     node,
+			AutomountServiceAccountToken: ptr.To(false),
+			Containers:                   []corev1.Container{{Name: "main", Image: "counter"}},
+		},
+	}
+	for _, f := range change {
+		f(pod)
+	}
+	w.must(kube.Create(w.ctx, pod))
+	w.runs(pod)
+	return pod
+}
+
+// runs makes a pod run, as a kubelet would.
+func (w *world) runs(pod *corev1.Pod) {
+	w.t.Helper()
+	pod.Status.Phase = corev1.PodRunning
+	pod.Status.Conditions = []corev1.PodCondition{{Type: corev1.PodReady, Status: corev1.ConditionTrue}}
+	for _, c := range pod.Spec.Containers {
+		pod.Status.ContainerStatuses = append(pod.Status.ContainerStatuses, corev1.ContainerStatus{
+			Name: c.Name, State: corev1.ContainerState{Running: &corev1.ContainerStateRunning{}},
+		})
+	}
+	w.must(kube.Status().Update(w.ctx, pod))
+}
+
+// migration is a StatefulMigration of the source to node-b, not yet created.
+func (w *world) migration(change ...func(*v1alpha1.StatefulMigration)) *v1alpha1.StatefulMigration {
+	m := &v1alpha1.StatefulMigration{
+		ObjectMeta: metav1.ObjectMeta{Name: "move", Namespace: w.namespace},
+		Spec: v1alpha1.StatefulMigrationSpec{
+			SourcePod:                 v1alpha1.PodReference{Name: "counter"},
+			TargetNode:                &v1alpha1.TargetNode{Name: nodeB},
+			CheckpointImageRepository: "registry.example.com/ms2m/checkpoints",
+			MessageQueueConfig:        v1alpha1.MessageQueueConfig{BrokerURL: "amqp://broker.example.com", QueueName: queue},
+		},
+	}
+	for _, f := range change {
+		f(m)
+	}
+	return m
+}
+
+func (w *world) create(change ...func(*v1alpha1.StatefulMigration)) *v1alpha1.StatefulMigration {
+	w.t.Helper()
+	m := w.migration(change...)
+	w.must(kube.Create(w.ctx, m))
+	return m
+}
+
+// get reads the migration; nil: it is gone.
+func (w *world) get(name string) *v1alpha1.StatefulMigration {
+	w.t.Helper()
+	m := &v1alpha1.StatefulMigration{}
+	err := kube.Get(w.ctx, client.ObjectKey{Namespace: w.namespace, Name: name}, m)
+	if apierrors.IsNotFound(err) {
+		return nil
+	}
+	w.must(err)
+	return m
+}
+
+const patience = 30 * time.Second
+
+// eventually waits until something holds.
+func (w *world) eventually(what string, f func() bool) {
+	w.t.Helper()
+	for end := time.Now().Add(patience); !f(); time.Sleep(10 * time.Millisecond) {
+		if time.Now().After(end) {
+			w.t.Fatalf("not within %v: %s\n%s", patience, what, w.describe())
+		}
+	}
+}
+
+func (w *world) describe() string {
+	var b strings.Builder
+	if m := w.get("move"); m != nil {
+		fmt.Fprintf(&b, "phase %s attempt %d epoch %d\n", m.Status.Phase, m.Status.Attempt, m.Status.Epoch)
+		for _, c := range m.Status.Conditions {
+			fmt.Fprintf(&b, "  %s=%s %s: %s\n", c.Type, c.Status, c.Reason, c.Message)
+		}
+	}
+	w.mu.Lock()
+	for pod, in := range w.instances {
+		fmt.Fprintf(&b, "  instance %s: %s attempt %d epoch %d %s\n", pod, in.State, in.Attempt, in.Epoch, in.Decision)
+	}
+	w.mu.Unlock()
+	return b.String() + strings.Join(w.traces(), "\n")
+}
+
+// phase waits for a phase, or one beyond it.
+func (w *world) phase(want v1alpha1.MigrationPhase) *v1alpha1.StatefulMigration {
+	w.t.Helper()
+	var m *v1alpha1.StatefulMigration
+	w.eventually("phase "+string(want), func() bool {
+		m = w.get("move")
+		return m != nil && m.Status.Phase == want
+	})
+	return m
+}
+
+// manager is one process of the manager.
+type manager struct {
+	stop func()
+	done chan error
+
+	mu   sync.Mutex
+	dead bool
+}
+
+// policy is quick.
+func policy() migration.Policy {
+	p := migration.DefaultPolicy()
+	p.Poll, p.Knock, p.Resend = 50*time.Millisecond, 20*time.Millisecond, 200*time.Millisecond
+	p.AttemptPause, p.StatusEvery, p.Trend = 10*time.Millisecond, 50*time.Millisecond, 200*time.Millisecond
+	p.Patience = 3 * time.Second
+	return p
+}
+
+// killer decides about each effect of a manager: whether the process dies
+// before or after it.
+type killer func(effect string) (before, after bool)
+
+// start starts a manager for the world's namespace.
+func (w *world) start(kill killer, change ...func(*controller.Reconciler)) *manager {
+	w.t.Helper()
+	ctx, stop := context.WithCancel(context.Background())
+	m := &manager{stop: stop, done: make(chan error, 1)}
+	effect := func(name string) (func(), error) {
+		m.mu.Lock()
+		defer m.mu.Unlock()
+		if m.dead {
+			return nil, errDead
+		}
+		var before, after bool
+		if kill != nil {
+			before, after = kill(name)
+		}
+		if before {
+			m.dead = true
+			stop()
+			return nil, errDead
+		}
+		return func() {
+			if after {
+				m.mu.Lock()
+				m.dead = true
+				m.mu.Unlock()
+				stop()
+			}
+		}, nil
+	}
+	mgr, err := ctrl.NewManager(cfg, ctrl.Options{
+		Scheme:  scheme,
+		Metrics: server.Options{BindAddress: "0"},
+		Cache:   cache.Options{DefaultNamespaces: map[string]cache.Config{w.namespace: {}}},
+		NewClient: func(c *rest.Config, o client.Options) (client.Client, error) {
+			inner, err := client.New(c, o)
+			if err != nil {
+				return nil, err
+			}
+			return mortal(inner, effect), nil
+		},
+		Controller: config.Controller{SkipNameValidation: ptr.To(true)},
+	})
+	w.must(err)
+	sessions := controller.NewSessions()
+	at := port{plane: w.plane, effect: effect}
+	r := &controller.Reconciler{
+		Client: mgr.GetClient(), Live: mgr.GetAPIReader(), Recorder: events.NewFakeRecorder(1000),
+		Clock: clock.RealClock{}, Policy: policy(), Kubelet: at, Registry: repository{at}, Brokers: at,
+		Sessions: sessions, AgentNamespace: w.namespace, Workers: 2,
+	}
+	for _, f := range change {
+		f(r)
+	}
+	w.must(r.SetupWithManager(ctx, mgr))
+	w.mu.Lock()
+	w.heard = map[string]*broker.Heard{} // a new process has heard nothing
+	w.wake = sessions.Wake
+	w.mu.Unlock()
+	go func() { m.done <- mgr.Start(ctx) }()
+	w.t.Cleanup(m.end)
+	return m
+}
+
+// end ends a manager, and waits.
+func (m *manager) end() {
+	m.mu.Lock()
+	m.dead = true
+	m.mu.Unlock()
+	m.stop()
+	err, ok := <-m.done
+	if ok {
+		close(m.done)
+	}
+	_ = err
+}
+
+// mortal makes the API's effects of a client fail once the process is dead.
+func mortal(inner client.Client, effect func(string) (func(), error)) client.Client {
+	do := func(name string, f func() error) error {
+		after, err := effect(name)
+		if err != nil {
+			return err
+		}
+		defer after()
+		return f()
+	}
+	return interceptor.NewClient(asWatch{inner}, interceptor.Funcs{
+		Create: func(ctx context.Context, c client.WithWatch, o client.Object, opts ...client.CreateOption) error {
+			return do(fmt.Sprintf("create %T", o), func() error { return c.Create(ctx, o, opts...) })
+		},
+		Delete: func(ctx context.Context, c client.WithWatch, o client.Object, opts ...client.DeleteOption) error {
+			return do(fmt.Sprintf("delete %T", o), func() error { return c.Delete(ctx, o, opts...) })
+		},
+		Update: func(ctx context.Context, c client.WithWatch, o client.Object, opts ...client.UpdateOption) error {
+			return do(fmt.Sprintf("update %T", o), func() error { return c.Update(ctx, o, opts...) })
+		},
+		SubResourceUpdate: func(ctx context.Context, c client.Client, sub string, o client.Object, opts ...client.SubResourceUpdateOption) error {
+			return do("update "+sub, func() error { return c.SubResource(sub).Update(ctx, o, opts...) })
+		},
+	})
+}
+
+// asWatch makes a client fit the interceptor, which wants one that can watch.
+type asWatch struct{ client.Client }
+
+func (asWatch) Watch(context.Context, client.ObjectList, ...client.ListOption) (watch.Interface, error) {
+	return nil, fmt.Errorf("the manager watches through its cache")
+}
