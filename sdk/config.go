@@ -16,7 +16,7 @@ import (
 )
 
 // Handler handles one message. Messages come one at a time, in the order of the
-// queue. Returning nil acknowledges; returning an error made by [Reject] gives
+// queue, unless [Config.Concurrency] lets several run at once. Returning nil acknowledges; returning an error made by [Reject] gives
 // the message up (the broker drops or dead-letters it); any other error gives
 // it back to the broker to be delivered again. Outputs leave only on success.
 type Handler func(ctx context.Context, m *Message) error
@@ -30,6 +30,16 @@ type Config struct {
 	// Prefetch bounds the messages in flight. It must not change over the life
 	// of the state. Default 10.
 	Prefetch int
+	// Concurrency is how many handlers may run at once, each on a message of
+	// another Key. Default 1. More than Prefetch is of no use. Like Prefetch it
+	// must not change over the life of the state.
+	Concurrency int
+	// Key gives the key of a message. Messages of one key are handled one at a
+	// time in the order of the queue, here and in a replay; handlers of different
+	// keys must not share state that depends on their order. It is called once
+	// a message, must depend on nothing but the message, and not change it.
+	// Required if Concurrency is above 1.
+	Key func(m *Message) string
 	// Digest gives a digest of the state, or is nil. It is called when no
 	// handler runs; a target whose digest differs from the source's does not
 	// take over.
@@ -90,6 +100,13 @@ func (c Config) withDefaults() (Config, error) {
 	if c.Prefetch == 0 {
 		c.Prefetch = defaultPrefetch
 	}
+	if c.Concurrency < 0 {
+		errs = append(errs, fmt.Errorf("config: Concurrency is %d, must be 1 or more", c.Concurrency))
+	}
+	if c.Concurrency > 1 && c.Key == nil {
+		errs = append(errs, errors.New("config: Concurrency above 1 needs Key: only messages of different keys may be handled at once"))
+	}
+	c.Concurrency = max(1, c.Concurrency)
 	if c.Heartbeat == 0 {
 		c.Heartbeat = defaultHeartbeat
 	}
@@ -114,6 +131,14 @@ func (c Config) withDefaults() (Config, error) {
 		c.Pod.Name, _ = os.Hostname()
 	}
 	return c, errors.Join(errs...)
+}
+
+// keyOf is the key of a message; all have one if nothing runs in parallel.
+func (c Config) keyOf(m *Message) string {
+	if c.Concurrency == 1 {
+		return ""
+	}
+	return c.Key(m)
 }
 
 func (c Config) amqpConfig() amqp.Config {

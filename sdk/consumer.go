@@ -23,8 +23,7 @@ type Consumer struct {
 	// of the loop alone
 	in      *handover.Instance
 	session *session
-	began   time.Time   // of the session
-	work    chan func() // runs handlers
+	began   time.Time // of the session
 }
 
 // New makes a Consumer. It does not connect yet.
@@ -42,7 +41,7 @@ func New(cfg Config) (*Consumer, error) {
 		inbox: newInbox(),
 		epoch: time.Now(),
 		in: handover.New(handover.Config{
-			Queue: cfg.Queue, Prefetch: cfg.Prefetch, Incarnation: rand.Text(),
+			Queue: cfg.Queue, Prefetch: cfg.Prefetch, Concurrency: cfg.Concurrency, Incarnation: rand.Text(),
 			Identity: identity, Digest: cfg.Digest,
 		}),
 	}
@@ -67,13 +66,6 @@ func (c *Consumer) Owner() bool { return c.State().Owner() }
 // Run consumes until ctx ends, over any number of connections. When ctx ends it
 // finishes what is in hand, bounded by Config.ShutdownGrace, and returns nil.
 func (c *Consumer) Run(ctx context.Context) error {
-	c.work = make(chan func(), 1)
-	defer close(c.work)
-	go func() {
-		for f := range c.work {
-			f()
-		}
-	}()
 	dials := &dialer{cfg: c.cfg, inbox: c.inbox}
 	dials.begin(ctx, c.in)
 	defer c.close(dials)
@@ -187,21 +179,19 @@ func (c *Consumer) perform(effects []handover.Effect) {
 
 // run runs the handler on an item, away from the loop.
 func (c *Consumer) run(it *handover.Item) {
-	c.work <- func() {
+	go func() {
 		m := it.Payload.(*Message)
 		err := c.cfg.Handler(context.Background(), m)
 		if err != nil && !m.replayed {
 			c.cfg.Logger.Warn("ms2m: handler", "identity", m.identity, "error", err)
 		}
 		c.inbox.post(posted{event: handover.Handled{Item: it, Outcome: m.outcome(err)}})
-	}
+	}()
 }
 
 // onSession carries one effect out on a connection.
 func (c *Consumer) onSession(s *session, e handover.Effect) error {
 	switch e := e.(type) {
-	case handover.DeclareControl:
-		return s.declareControl(e.Pod)
 	case handover.Consume:
 		return s.consume(&c.others)
 	case handover.Release:
@@ -219,7 +209,11 @@ func (c *Consumer) onSession(s *session, e handover.Effect) error {
 		return s.entry(handover.EntryConfirmed{Item: e.Item}, e.Queue, m.entry(e.Item), m.Body)
 	case handover.PublishEnd:
 		return s.entry(handover.EndConfirmed{}, e.Queue, handover.EntryHeader{
-			Kind: handover.EntryEnd, Number: e.Number, Digest: e.Digest}, nil)
+			Kind: handover.EntryEnd, Number: e.Number, Digest: e.Digest, Takeover: e.Takeover}, nil)
+	case handover.Fence:
+		return s.takeFence(e.Pod)
+	case handover.Unfence:
+		return s.dropFence()
 	case handover.Settle:
 		return s.settle(e)
 	case handover.WriteDecision:

@@ -80,6 +80,11 @@ func (d *dialer) open(begun, inPod bool, migration string) (*session, handover.E
 		}
 		d.cfg.Logger.Warn("ms2m: this service cannot be migrated", "error", err)
 	}
+	if ev.Pod != "" { // before anything is read: see handover.Fence
+		if err := s.declareControl(ev.Pod); err != nil {
+			return fail(err)
+		}
+	}
 	switch {
 	case !begun:
 		if ev.Hold, err = findHold(s.conn, d.cfg); err != nil {

@@ -61,7 +61,7 @@ func (s *session) forward(ds <-chan amqp.Delivery, done chan<- struct{}) {
 	defer close(done)
 	for d := range ds {
 		m := fromDelivery(d, s.cfg.IdentityHeader)
-		s.post(handover.Delivered{Tag: d.DeliveryTag, Identity: m.identity, Payload: m})
+		s.post(handover.Delivered{Tag: d.DeliveryTag, Identity: m.identity, Key: s.cfg.keyOf(m), Payload: m})
 	}
 	s.mu.Lock()
 	released := s.released

@@ -20,10 +20,12 @@ type session struct {
 	inbox *inbox
 	conn  *amqp.Connection
 
-	primary *amqp.Channel // deliveries and their settlement
-	publish *amqp.Channel // outputs and entries, confirmed, in order
-	control *amqp.Channel // commands and reports
-	replay  *amqp.Channel // the replay queue, while replaying
+	primary  *amqp.Channel // deliveries and their settlement
+	publish  *amqp.Channel // outputs and entries, confirmed, in order
+	control  *amqp.Channel // commands and reports
+	commands string        // the control queue; empty outside Kubernetes
+	replay   *amqp.Channel // the replay queue, while replaying
+	fence    *fence        // the source's control queue, during a takeover
 
 	ops  chan struct{} // rings when todo grows
 	done chan struct{} // closed when the session has ended
@@ -99,6 +101,7 @@ func (s *session) start() {
 		}
 	}()
 	go s.work()
+	s.do(s.takeCommands)
 }
 
 func (s *session) watchChannel(ch *amqp.Channel) {
@@ -276,23 +279,37 @@ func (s *session) consumeReplay(queue string) error {
 				return
 			}
 			if whole, body, ok := parts.Add(h, body); ok {
-				s.post(handover.Entered{Tag: d.DeliveryTag, Header: whole, Payload: fromEntry(whole, body)})
+				m := fromEntry(whole, body)
+				ev := handover.Entered{Tag: d.DeliveryTag, Header: whole, Payload: m}
+				if whole.Kind == handover.EntryMessage {
+					ev.Key = s.cfg.keyOf(m)
+				}
+				s.post(ev)
 			}
 		}
 	}()
 	return nil
 }
 
-// declareControl opens the queue of commands. It is exclusive: while the
-// broker still keeps an older connection of this pod, it refuses, and this
-// session ends. That is wanted: what that connection holds unacknowledged would
-// otherwise be overtaken by what comes after it.
+// declareControl takes the queue of commands. It is exclusive: while the broker
+// still keeps an older connection of this pod, or a target fences it off
+// (handover.Fence), it refuses, and so does this. That is wanted: what that
+// connection holds unacknowledged would otherwise be overtaken by what comes after it.
 func (s *session) declareControl(pod string) error {
 	q, err := s.control.QueueDeclare(handover.ControlQueue(pod), false, true, true, false, nil)
 	if err != nil {
 		return fmt.Errorf("declare control queue: %w", err)
 	}
-	ds, err := s.control.Consume(q.Name, "", true, true, false, false, nil)
+	s.commands = q.Name
+	return nil
+}
+
+// takeCommands begins to take commands.
+func (s *session) takeCommands() error {
+	if s.commands == "" {
+		return nil
+	}
+	ds, err := s.control.Consume(s.commands, "", true, true, false, false, nil)
 	if err != nil {
 		return fmt.Errorf("consume control queue: %w", err)
 	}

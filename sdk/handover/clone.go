@@ -15,18 +15,21 @@ func (in *Instance) Clone() *Instance {
 	c.entries = slices.Clone(in.entries)
 	c.ended = slices.Clone(in.ended)
 	c.rate.samples = slices.Clone(in.rate.samples)
-	c.items = make([]*Item, len(in.items))
-	for i, it := range in.items {
-		twin := *it
-		c.items[i] = &twin
-		if it == in.current {
-			c.current = &twin
-		}
-	}
+	c.items, c.running = twins(in.items), twins(in.running)
+	c.ahead = maps.Clone(in.ahead)
 	m := *in.finished
 	m.outcome, m.ring = maps.Clone(m.outcome), slices.Clone(m.ring)
 	c.finished = &m
 	return &c
+}
+
+func twins(items []*Item) []*Item {
+	out := make([]*Item, len(items))
+	for i, it := range items {
+		twin := *it
+		out[i] = &twin
+	}
+	return out
 }
 
 // SetDigest replaces Config.Digest: the copy's state is another object than the

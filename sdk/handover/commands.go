@@ -48,6 +48,8 @@ func (in *Instance) check(c Command) (Reason, string) {
 		return ReasonForeign, fmt.Sprintf("the command is for pod %s, this is %s", c.PodUID, in.pod)
 	case c.Kind == Hello:
 		return "", ""
+	case c.DeadlineMillis <= 0 && (c.Kind == Prepare || c.Kind == Freeze || c.Kind == StartReplay), c.LeaseMillis <= 0 && c.Kind == Prepare:
+		return ReasonUnbounded, fmt.Sprintf("%s needs deadlineMillis, and PREPARE leaseMillis: nobody waits without a deadline", c.Kind)
 	case c.Migration == in.m.uid && c.Epoch < in.m.epoch:
 		return ReasonStale, fmt.Sprintf("epoch %d, a manager of epoch %d has taken over", c.Epoch, in.m.epoch)
 	case c.Migration == in.m.uid && c.Attempt < in.m.attempt:
@@ -62,9 +64,9 @@ func (in *Instance) check(c Command) (Reason, string) {
 // it never begins again, however late a PREPARE comes.
 func (in *Instance) afterwards(ev Commanded) {
 	switch ev.Command.Kind {
-	case Prepare, Resume, Freeze, StartReplay:
-		if ev.Command.Kind == StartReplay && in.state == Live {
-			break // a repeated START_REPLAY to the target that has taken over
+	case Prepare, Resume, Freeze, StartReplay, TakeOver:
+		if (ev.Command.Kind == StartReplay || ev.Command.Kind == TakeOver) && in.state == Live {
+			break // repeated to the target that has taken over
 		}
 		in.answer(ev, Report{Kind: ReportRefused, Answers: ev.Command.Kind, Reason: ReasonStale, Message: "the migration is over for this instance"})
 		return
@@ -100,10 +102,7 @@ func millis(n int64) time.Duration { return time.Duration(n) * time.Millisecond 
 // transition is the table of docs/protocol.md.
 func (in *Instance) transition(ev Commanded) {
 	c := ev.Command
-	deadline := time.Duration(0)
-	if c.DeadlineMillis > 0 {
-		deadline = in.now + millis(c.DeadlineMillis)
-	}
+	deadline := in.now + millis(c.DeadlineMillis)
 	again := c.Attempt == in.m.attempt
 	switch {
 	case c.Kind == Prepare && (in.state == Live || in.state == Relaying && !again) && c.Migration == in.m.uid:
@@ -126,6 +125,9 @@ func (in *Instance) transition(ev Commanded) {
 		in.answer(ev, Report{Kind: ReportReplaying, Answers: StartReplay})
 	case c.Kind == StartReplay && again && in.state == Replaying:
 		in.answer(ev, Report{Kind: ReportReplaying, Answers: StartReplay})
+	case c.Kind == TakeOver && again && in.state == Replaying:
+		in.take.asked, in.take.pod = true, c.FencePodUID
+		in.answer(ev, Report{Kind: ReportReplaying, Answers: TakeOver})
 	default:
 		in.answer(ev, Report{Kind: ReportRefused, Answers: c.Kind, Reason: ReasonWrongState,
 			Message: fmt.Sprintf("%s of attempt %d does not apply to %s in attempt %d", c.Kind, c.Attempt, in.state, in.m.attempt)})
@@ -193,7 +195,7 @@ func (in *Instance) Status() Status {
 		Prefetch:    in.cfg.Prefetch,
 		Identity:    in.cfg.Identity,
 		Decision:    in.decision,
-		Number:      in.number,
+		Number:      in.done(),
 		Confirmed:   in.confirmed,
 		Rate:        in.rate.perSecond(),
 		PauseMillis: in.pause.Milliseconds(),

@@ -1,6 +1,8 @@
 package handover
 
 import (
+	"fmt"
+	"math/rand/v2"
 	"testing"
 	"time"
 
@@ -16,7 +18,12 @@ type bench struct {
 }
 
 func newBench(t *testing.T, messages int) *bench {
-	s := newSim(messages, 4)
+	s := newSim(rand.New(rand.NewPCG(1, 1)), simOptions{})
+	s.procs, s.b.primary, s.cfg.Prefetch = nil, nil, 4
+	for i := range messages {
+		s.b.primary = append(s.b.primary, simMessage{id: fmt.Sprint("p-", i)})
+	}
+	s.start("source", simSource)
 	b := &bench{t: t, sim: s, p: s.procs[0]}
 	s.connect(b.p)
 	b.flush()
@@ -29,7 +36,7 @@ func (b *bench) flush() {
 		again = false
 		for _, p := range b.procs {
 			for p.conn != nil && len(p.conn.todo) > 0 {
-				b.carry(p)
+				b.carry(p.conn)
 				again = true
 			}
 			for p.conn != nil && len(p.conn.inbox) > 0 {
@@ -38,12 +45,12 @@ func (b *bench) flush() {
 				b.step(p, ev)
 				again = true
 			}
-			if p.running != nil {
+			if len(p.running) > 0 {
 				b.finish(p)
 				again = true
 			}
-			if b.deliver(p) {
-				again = true
+			if p.conn != nil {
+				again = b.b.deliver(p.conn) || again
 			}
 		}
 	}
@@ -100,6 +107,7 @@ func TestCommands(t *testing.T) {
 		Resume:      {refused(Live), {Relaying, ReportRelaying, ""}, {Relaying, ReportRelaying, ""}, refused(Frozen)},
 		Freeze:      {refused(Live), refused(Paused), {Frozen, ReportFrozen, ""}, {Frozen, ReportFrozen, ""}},
 		StartReplay: {refused(Live), refused(Paused), refused(Relaying), refused(Frozen)},
+		TakeOver:    {refused(Live), refused(Paused), refused(Relaying), refused(Frozen)},
 		// Hints: nothing is decided, nothing happens.
 		Abort:  {{Live, ReportLive, ""}, {Paused, "", ""}, {Relaying, "", ""}, {Frozen, "", ""}},
 		Retire: {{Live, ReportLive, ""}, {Paused, "", ""}, {Relaying, "", ""}, {Frozen, "", ""}},
@@ -124,13 +132,16 @@ func TestRefusals(t *testing.T) {
 		change func(*Command)
 		want   Reason
 	}{
-		"other version":           {Live, Prepare, func(c *Command) { c.Version = 99 }, ReasonVersion},
-		"other pod":               {Live, Prepare, func(c *Command) { c.PodUID = "pod-x" }, ReasonForeign},
-		"other migration":         {Relaying, Freeze, func(c *Command) { c.Migration = "n" }, ReasonForeign},
-		"PREPARE of another":      {Relaying, Prepare, func(c *Command) { c.Migration = "n" }, ReasonForeign},
-		"older epoch":             {Relaying, Freeze, func(c *Command) { c.Epoch = 0 }, ReasonStale},
-		"older attempt":           {Relaying, Freeze, func(c *Command) { c.Attempt = 0 }, ReasonStale},
-		"RESUME of later attempt": {Paused, Resume, func(c *Command) { c.Attempt = 2 }, ReasonWrongState},
+		"other version":            {Live, Prepare, func(c *Command) { c.Version = 99 }, ReasonVersion},
+		"other pod":                {Live, Prepare, func(c *Command) { c.PodUID = "pod-x" }, ReasonForeign},
+		"other migration":          {Relaying, Freeze, func(c *Command) { c.Migration = "n" }, ReasonForeign},
+		"PREPARE of another":       {Relaying, Prepare, func(c *Command) { c.Migration = "n" }, ReasonForeign},
+		"older epoch":              {Relaying, Freeze, func(c *Command) { c.Epoch = 0 }, ReasonStale},
+		"older attempt":            {Relaying, Freeze, func(c *Command) { c.Attempt = 0 }, ReasonStale},
+		"PREPARE without deadline": {Live, Prepare, func(c *Command) { c.DeadlineMillis = 0 }, ReasonUnbounded},
+		"PREPARE without lease":    {Live, Prepare, func(c *Command) { c.LeaseMillis = 0 }, ReasonUnbounded},
+		"FREEZE without deadline":  {Relaying, Freeze, func(c *Command) { c.DeadlineMillis = 0 }, ReasonUnbounded},
+		"RESUME of later attempt":  {Paused, Resume, func(c *Command) { c.Attempt = 2 }, ReasonWrongState},
 	} {
 		t.Run(name, func(t *testing.T) {
 			b := newBench(t, 3)
@@ -182,9 +193,9 @@ func TestDeadlines(t *testing.T) {
 	})
 	t.Run("Draining goes back", func(t *testing.T) {
 		b := newBench(t, 1)
-		b.b.primary = append(b.b.primary, simMessage{"slow"})
-		for b.p.running == nil { // begins a handler that does not end
-			b.deliver(b.p)
+		b.b.primary = append(b.b.primary, simMessage{id: "slow"})
+		for len(b.p.running) == 0 { // begins a handler that does not end
+			b.b.deliver(b.p.conn)
 			for len(b.p.conn.inbox) > 0 {
 				ev := b.p.conn.inbox[0]
 				b.p.conn.inbox = b.p.conn.inbox[1:]
@@ -217,6 +228,35 @@ func TestDeadlines(t *testing.T) {
 			}
 		})
 	}
+	t.Run("a replay queue that confirms nothing is given up", func(t *testing.T) {
+		b := newBench(t, 1)
+		b.reach(Relaying)
+		b.b.primary = append(b.b.primary, simMessage{id: "p-9"})
+		b.b.down = true
+		for range 10 { // returned on every connection
+			b.now += 4 * time.Second
+			if b.p.conn == nil {
+				b.connect(b.p)
+			}
+			b.flush()
+		}
+		if b.p.in.State() != Live || b.b.decision != Aborted || b.p.in.why != ReasonRelayBroken {
+			t.Errorf("state %s, decision %s, because of %s", b.p.in.State(), b.b.decision, b.p.in.why)
+		}
+	})
+	t.Run("a replay queue that comes back is not", func(t *testing.T) {
+		b := newBench(t, 1)
+		b.reach(Relaying)
+		b.b.primary = append(b.b.primary, simMessage{id: "p-9"})
+		b.b.down = true
+		b.flush()
+		b.connect(b.p)
+		b.b.down = false
+		b.flush()
+		if b.p.in.State() != Relaying || len(b.b.replay) != 1 || len(b.p.conn.unacked) != 0 {
+			t.Errorf("state %s, %d entries, %d in hand", b.p.in.State(), len(b.b.replay), len(b.p.conn.unacked))
+		}
+	})
 	t.Run("Frozen obeys COMMIT without a manager", func(t *testing.T) {
 		b := newBench(t, 3)
 		b.reach(Frozen)
@@ -260,9 +300,16 @@ func TestHolds(t *testing.T) {
 			}
 		})
 	}
-	t.Run("a newcomer in the source's place writes ABORT at the hold's deadline", func(t *testing.T) {
+	for name, end := range map[bool]State{false: Live, true: Void} {
+		testHeldFor(t, name, end)
+	}
+}
+
+// testHeldFor: nobody waits for ever, neither in the source's place nor in the target's.
+func testHeldFor(t *testing.T, target bool, end State) {
+	t.Run(fmt.Sprintf("a newcomer writes ABORT at the hold's deadline (target: %v)", target), func(t *testing.T) {
 		in := New(Config{Queue: "q", Prefetch: 1})
-		h := &HoldView{Hold: Hold{Migration: simMigration, DeadlineMillis: 5000}}
+		h := &HoldView{Target: target, Hold: Hold{Migration: simMigration, DeadlineMillis: 5000}}
 		in.Step(time.Second, Connected{Pod: "p", Hold: h})
 		var wrote bool
 		for _, e := range in.Step(7*time.Second, Tick{}) {
@@ -275,7 +322,7 @@ func TestHolds(t *testing.T) {
 		in.Step(7*time.Second, DecisionRead{Decision: Aborted})
 		h.Decision = Aborted
 		in.Step(7*time.Second, HoldRead{Hold: h})
-		if in.State() != Live {
+		if in.State() != end {
 			t.Errorf("state %s", in.State())
 		}
 	})

@@ -1,6 +1,9 @@
 package handover
 
-import "time"
+import (
+	"fmt"
+	"time"
+)
 
 // giveUp makes the instance write ABORT; what stands then is obeyed.
 func (in *Instance) giveUp(why Reason, text string) {
@@ -74,7 +77,7 @@ func (in *Instance) hold(h *HoldView) {
 	in.pollAt = in.now + pollInterval
 	switch {
 	case h.Decision == Undecided:
-		if !h.Target && in.heldFor == 0 {
+		if in.heldFor == 0 {
 			in.heldFor = in.now + time.Duration(h.Hold.DeadlineMillis)*time.Millisecond
 		}
 	case h.Target == (h.Decision == Commit):
@@ -96,6 +99,14 @@ func (in *Instance) expire() {
 	if in.deadline > 0 && in.now >= in.deadline {
 		in.deadline = 0
 		in.stateExpired()
+	}
+	if in.stallAt > 0 && in.now >= in.stallAt {
+		in.stallAt = 0
+		in.giveUp(ReasonRelayBroken, "the replay queue has confirmed nothing for too long")
+	}
+	if in.gapAt > 0 && in.now >= in.gapAt {
+		in.gapAt = 0
+		in.giveUp(ReasonGap, fmt.Sprintf("entry %d does not come in the replay queue", in.read+1))
 	}
 	if t := in.leaseEnd(); t > 0 && in.now >= t {
 		in.m.leaseUntil = 0

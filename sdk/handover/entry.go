@@ -43,6 +43,10 @@ type EntryHeader struct {
 
 	// Digest is the digest of the source's state at END_REPLAY, if the service gives one.
 	Digest []byte `json:"digest,omitempty"`
+	// Takeover marks an END_REPLAY that a target wrote in the place of a dead
+	// source: it has no number, and means something to that target alone, for as
+	// long as the connection lasts on which it was written.
+	Takeover string `json:"takeover,omitempty"`
 }
 
 // Record is the result of a side effect that the source ran and the replay reads.

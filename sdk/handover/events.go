@@ -7,9 +7,11 @@ type Event interface{ event() }
 // connection lasts: after Disconnected nothing of it is told any more.
 type (
 	// Connected tells that a new connection to the broker is there, which pod
-	// the process found itself in after connecting, and what stands at the
-	// broker: the decision of the migration under way (Instance.Migration), or,
-	// for a process that has not begun yet, the hold that it starts under.
+	// the process found itself in after connecting, that the control queue of
+	// that pod is this connection's, and what was read at the broker after that
+	// (not before: see Fence): the decision of the migration under way
+	// (Instance.Migration), or, for a process that has not begun yet, the hold
+	// that it starts under.
 	Connected struct {
 		Pod      string
 		Decision Decision
@@ -25,7 +27,8 @@ type (
 	Delivered struct {
 		Tag      uint64
 		Identity string
-		Payload  any // the caller's, handed back in effects
+		Key      string // messages of one key are handled in order, one at a time
+		Payload  any    // the caller's, handed back in effects
 	}
 	// Handled tells that the handler of an item has returned.
 	Handled struct {
@@ -36,7 +39,7 @@ type (
 	OutputsConfirmed struct{ Item *Item }
 	// EntryConfirmed tells that the broker has the item's entry.
 	EntryConfirmed struct{ Item *Item }
-	// EntryReturned tells that the replay queue did not take an entry.
+	// EntryReturned tells that the broker had no replay queue for an entry.
 	EntryReturned struct{}
 	// EndConfirmed tells that the broker has END_REPLAY.
 	EndConfirmed struct{}
@@ -47,8 +50,11 @@ type (
 	Entered struct {
 		Tag     uint64 // for Credit
 		Header  EntryHeader
+		Key     string // as in Delivered
 		Payload any
 	}
+	// Fenced tells that no process of the pod of Fence can come back any more.
+	Fenced struct{}
 	// DecisionRead tells what stands at the broker.
 	DecisionRead struct{ Decision Decision }
 	// HoldRead tells what hold a process that has not begun finds; nil: none.
@@ -84,6 +90,7 @@ func (EntryReturned) event()    {}
 func (EndConfirmed) event()     {}
 func (Released) event()         {}
 func (Entered) event()          {}
+func (Fenced) event()           {}
 func (DecisionRead) event()     {}
 func (HoldRead) event()         {}
 func (Commanded) event()        {}
@@ -95,8 +102,6 @@ type Effect interface{ effect() }
 
 // The effects.
 type (
-	// DeclareControl opens the control queue of this pod.
-	DeclareControl struct{ Pod string }
 	// Consume begins to take from the primary queue.
 	Consume struct{}
 	// Release ends it and gives back, in order, what was received and not begun,
@@ -123,7 +128,16 @@ type (
 		Queue  string
 		Number uint64
 		Digest []byte
+		// Takeover marks the END_REPLAY of a takeover, see EntryHeader.Takeover.
+		Takeover string
 	}
+	// Fence takes the control queue of a pod, as soon as the broker has dropped
+	// the connection that holds it, and keeps it until Unfence or the connection's
+	// end; Fenced follows. A process takes its control queue before it reads the
+	// decision: what it reads, once it gets past this, is what was decided.
+	Fence struct{ Pod string }
+	// Unfence ends Fence.
+	Unfence struct{}
 	// Settle acknowledges, rejects or requeues a delivery.
 	Settle struct {
 		Tag     uint64
@@ -144,8 +158,8 @@ type (
 		CorrelationID string
 		Report        Report
 	}
-	// Credit tells the broker that an entry is taken, so that it sends another
-	// one. It removes nothing: the replay queue is a stream.
+	// Credit tells the broker that all entries up to this one are taken, so that
+	// it sends as many more. It removes nothing: the replay queue is a stream.
 	Credit struct{ Tag uint64 }
 	// StopReplay ends the reading of the replay queue.
 	StopReplay struct{}
@@ -154,7 +168,6 @@ type (
 	Drop struct{}
 )
 
-func (DeclareControl) effect() {}
 func (Consume) effect()        {}
 func (Release) effect()        {}
 func (ConsumeReplay) effect()  {}
@@ -163,6 +176,8 @@ func (Replay) effect()         {}
 func (PublishOutputs) effect() {}
 func (PublishEntry) effect()   {}
 func (PublishEnd) effect()     {}
+func (Fence) effect()          {}
+func (Unfence) effect()        {}
 func (Settle) effect()         {}
 func (WriteDecision) effect()  {}
 func (ReadDecision) effect()   {}

@@ -9,6 +9,7 @@ import (
 type Config struct {
 	Queue       string // the primary queue
 	Prefetch    int    // messages in flight, at least 1; never changes
+	Concurrency int    // handlers at once, at least 1, each on a message of another key
 	Incarnation string // unique to this process start
 	Identity    IdentityKind
 	// Digest gives the digest of the service's state, or is nil. It is called
@@ -20,17 +21,22 @@ type Config struct {
 // looks at the broker: there is nothing there to be woken by.
 const pollInterval = time.Second
 
+// relayPatience is how long the relay may stand still: no entry confirmed on a
+// connection, or entries returned on every one. A broker that restarts returns
+// entries until the replay queue is up again.
+const relayPatience = 30 * time.Second
+
 // Item is a message in hand: begun, and not yet settled.
 type Item struct {
-	Number   uint64 // set when its handling has finished
+	Number   uint64 // source: set when its handling has finished
 	Identity string
+	Key      string
 	Outcome  Outcome
 	Records  []Record // side effects, set by the caller before Handled
 	Payload  any      // the caller's
 
 	tag    uint64 // delivery tag on the present connection, 0 if not delivered on it
 	stage  stage
-	began  time.Duration
 	expect Outcome // replay: the source's outcome
 }
 
@@ -68,12 +74,12 @@ type Instance struct {
 	// what is in hand
 	primary  consumer
 	buffer   []Delivered // received, not begun
-	current  *Item       // whose handler runs
-	items    []*Item     // in hand, in order of number; current is the last
+	running  []*Item     // whose handlers run, one of a key
+	items    []*Item     // handled and not settled, in order of number
 	finished *memory
 	nameless bool // a message without identity was seen
 
-	number    uint64 // of the last message handled or applied
+	number    uint64 // of the last message handled; replaying: begun, with all before it
 	confirmed uint64 // of the last entry confirmed
 
 	// the migration under way, or the last one
@@ -89,13 +95,21 @@ type Instance struct {
 	drainedFrom State
 	preparedAt  time.Duration
 	pause       time.Duration
-	endSent     bool // END_REPLAY may be in the queue: only the decision leads back
-	endOut      bool // … and is on its way on this connection
+	endSent     bool          // END_REPLAY may be in the queue: only the decision leads back
+	endOut      bool          // … and is on its way on this connection
+	stallAt     time.Duration // when an unconfirmed entry on this connection is one too long
+	returned    bool          // an entry was, on this connection
+	returnedAt  time.Duration // of the first entry returned since the last one confirmed
 
 	// the target's side
-	reading bool
-	entries []Entered
-	busy    time.Duration // time spent applying
+	reading        bool
+	entries        []Entered       // read and not begun, in order of number
+	read           uint64          // number of the last entry read on this connection
+	gapAt          time.Duration   // when a missing number has been missing for too long
+	ahead          map[uint64]bool // begun, beyond number: keys overtake each other
+	tag, credited  uint64          // of the last entry read, and of the last given credit for
+	busy, busyFrom time.Duration   // time spent applying; since when it is not counted
+	take           takeover
 
 	rate     rate
 	deadline time.Duration // of the present state, 0: none
@@ -165,15 +179,15 @@ func (in *Instance) Step(now time.Duration, ev Event) []Effect {
 	case EntryConfirmed:
 		in.entryConfirmed(ev.Item)
 	case EntryReturned:
-		in.giveUp(ReasonRelayBroken, "the replay queue does not take entries")
+		in.entryReturned()
 	case EndConfirmed:
 		in.endConfirmed()
 	case Released:
 		in.primary = idle
 	case Entered:
-		if in.state == Replaying {
-			in.entries = append(in.entries, ev)
-		}
+		in.enter(ev)
+	case Fenced:
+		in.take.fenced = true
 	case DecisionRead:
 		in.writing = false
 		in.decided(ev.Decision)
@@ -193,7 +207,7 @@ func (in *Instance) Step(now time.Duration, ev Event) []Effect {
 // Wake is when the instance wants a Tick at the latest.
 func (in *Instance) Wake() (time.Duration, bool) {
 	var at time.Duration
-	for _, t := range []time.Duration{in.deadline, in.leaseEnd(), in.nextReport(), in.nextPoll(), in.heldUntil()} {
+	for _, t := range []time.Duration{in.deadline, in.leaseEnd(), in.stallAt, in.gapAt, in.nextReport(), in.nextPoll(), in.heldUntil()} {
 		if t > 0 && (at == 0 || t < at) {
 			at = t
 		}
@@ -209,6 +223,7 @@ func (in *Instance) advance() {
 	in.pump()
 	in.reachSafePoint()
 	in.reachEnd()
+	in.takeThePlace()
 	in.applyNext()
 	in.follow()
 	if in.connected && in.want != Undecided && !in.writing {
@@ -230,7 +245,7 @@ func (in *Instance) follow() {
 		}
 	case Replaying:
 		if !in.reading {
-			in.reading = true
+			in.reading, in.read = true, in.number
 			in.emit(ConsumeReplay{Queue: in.m.queue})
 		}
 	}
@@ -240,9 +255,6 @@ func (in *Instance) connect(ev Connected) {
 	in.connected = true
 	in.look(ev.Pod)
 	in.renewLease() // without a connection no manager can be heard
-	if in.pod != "" {
-		in.emit(DeclareControl{Pod: in.pod})
-	}
 	switch {
 	case !in.begun:
 		in.hold(ev.Hold)
@@ -261,6 +273,11 @@ func (in *Instance) connect(ev Connected) {
 func (in *Instance) disconnect() {
 	in.connected, in.writing, in.endOut, in.reading = false, false, false, false
 	in.primary, in.buffer, in.entries = idle, nil, nil
+	in.tag, in.credited, in.returned = 0, 0, false
+	in.stallAt, in.gapAt, in.take = 0, 0, takeover{asked: in.take.asked, pod: in.take.pod, count: in.take.count}
+	for _, it := range in.running {
+		it.tag = 0
+	}
 	for _, it := range in.items {
 		it.tag = 0
 		if it.stage == relayed {
@@ -296,6 +313,7 @@ func (in *Instance) over() {
 		in.end(in.m.uid)
 	}
 	in.want, in.deadline, in.m.leaseUntil, in.endSent = Undecided, 0, 0, false
+	in.stallAt, in.gapAt, in.returnedAt = 0, 0, 0
 }
 
 // endedMemory is how many migrations that are over an instance remembers, to
@@ -313,7 +331,7 @@ func (in *Instance) end(migration string) {
 }
 
 // InHand is how many messages are begun and not yet settled.
-func (in *Instance) InHand() int { return len(in.items) }
+func (in *Instance) InHand() int { return len(in.running) + len(in.items) }
 
 // Lineage is the name under which numbers were counted since the process began.
 func (in *Instance) Lineage() string { return in.cfg.Incarnation }

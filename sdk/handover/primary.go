@@ -1,5 +1,7 @@
 package handover
 
+import "slices"
+
 // deliver takes a message of the primary queue.
 func (in *Instance) deliver(d Delivered) {
 	if in.primary != consuming {
@@ -27,43 +29,64 @@ func (in *Instance) inHand(identity string) *Item {
 	if identity == "" {
 		return nil
 	}
-	for _, it := range in.items {
-		if it.Identity == identity {
-			return it
+	for _, list := range [][]*Item{in.running, in.items} {
+		for _, it := range list {
+			if it.Identity == identity {
+				return it
+			}
 		}
 	}
 	return nil
 }
 
-// beginNext starts the handler of the next message, one at a time.
+// room reports whether another handler may run.
+func (in *Instance) room() bool { return len(in.running) < max(1, in.cfg.Concurrency) }
+
+// keys are the keys whose next message has to wait.
+func (in *Instance) keys() map[string]bool {
+	keys := make(map[string]bool, len(in.running)+1)
+	for _, it := range in.running {
+		keys[it.Key] = true
+	}
+	return keys
+}
+
+// beginNext starts handlers: of each key the next message that waits, as long
+// as none of that key is at work and there is room.
 func (in *Instance) beginNext() {
-	switch in.state {
-	case Live, Relaying:
-	default:
+	if in.state != Live && in.state != Relaying || !in.begun || in.stopping || len(in.buffer) == 0 || !in.room() {
 		return
 	}
-	for in.begun && !in.stopping && in.current == nil && len(in.buffer) > 0 {
-		d := in.buffer[0]
-		in.buffer = in.buffer[1:]
-		// The same message may wait twice in the buffer if it was published twice.
+	keys := in.keys()
+	waiting := in.buffer[:0]
+	for _, d := range in.buffer {
+		// The same message may be here twice if it was published twice.
 		if o, ok := in.finished.find(d.Identity); ok {
 			in.emit(Settle{Tag: d.Tag, Outcome: o})
 			continue
 		}
-		it := &Item{Identity: d.Identity, Payload: d.Payload, tag: d.Tag, began: in.now}
-		in.current = it
-		in.items = append(in.items, it)
+		if !in.room() || keys[d.Key] || in.inHand(d.Identity) != nil {
+			keys[d.Key] = true
+			waiting = append(waiting, d)
+			continue
+		}
+		keys[d.Key] = true
+		it := &Item{Identity: d.Identity, Key: d.Key, Payload: d.Payload, tag: d.Tag}
+		in.running = append(in.running, it)
 		in.emit(Begin{Item: it})
 	}
+	clear(in.buffer[len(waiting):])
+	in.buffer = waiting
 }
 
 // handled takes note of a handler's return: from here on the message is part
 // of the state, under its number.
 func (in *Instance) handled(ev Handled) {
-	if ev.Item != in.current {
+	i := slices.Index(in.running, ev.Item)
+	if i < 0 {
 		return // of a state that was left meanwhile
 	}
-	in.current = nil
+	in.running = slices.Delete(in.running, i, i+1)
 	if in.state == Replaying {
 		in.applied(ev)
 		return
@@ -71,6 +94,7 @@ func (in *Instance) handled(ev Handled) {
 	in.number++
 	it := ev.Item
 	it.Number, it.Outcome, it.stage = in.number, ev.Outcome, publishes
+	in.items = append(in.items, it)
 	if it.Outcome != Requeued {
 		in.finished.add(it.Identity, it.Outcome)
 	}
@@ -86,11 +110,37 @@ func (in *Instance) outputsConfirmed(it *Item) {
 }
 
 func (in *Instance) entryConfirmed(it *Item) {
-	if it.stage != relayed {
-		return
+	if it.stage != relayed || in.returned {
+		return // with an entry before it returned, this one must follow it again
 	}
 	in.confirmed = max(in.confirmed, it.Number)
 	in.settle(it)
+	in.relayMoves()
+}
+
+// relayMoves notes that the replay queue takes entries.
+func (in *Instance) relayMoves() {
+	in.returnedAt, in.stallAt = 0, 0
+	if slices.ContainsFunc(in.items, func(it *Item) bool { return it.stage == relayed }) {
+		in.stallAt = in.now + relayPatience
+	}
+}
+
+// entryReturned: the broker has no such queue. It may be restarting, and will
+// have it in a moment; so the connection is dropped and, on another one,
+// everything unconfirmed published again, for as long as patience lasts.
+func (in *Instance) entryReturned() {
+	if in.returnedAt == 0 {
+		in.returnedAt = in.now
+	}
+	if in.now-in.returnedAt >= relayPatience {
+		in.giveUp(ReasonRelayBroken, "the replay queue does not take entries")
+		return
+	}
+	if in.connected && !in.returned {
+		in.returned = true
+		in.emit(Drop{})
+	}
 }
 
 // pump moves the items on, in their order: an entry must not overtake another,
@@ -109,6 +159,9 @@ func (in *Instance) pump() {
 			in.settle(it) // takes it out of in.items
 		case it.stage == ready:
 			it.stage = relayed
+			if in.stallAt == 0 {
+				in.stallAt = in.now + relayPatience
+			}
 			in.emit(PublishEntry{Queue: in.m.queue, Item: it})
 			i++
 		default:
@@ -136,10 +189,7 @@ func (in *Instance) settle(it *Item) {
 	if it.tag != 0 && in.connected {
 		in.emit(Settle{Tag: it.tag, Outcome: it.Outcome})
 	}
-	for i, other := range in.items {
-		if other == it {
-			in.items = append(in.items[:i], in.items[i+1:]...)
-			return
-		}
+	if i := slices.Index(in.items, it); i >= 0 {
+		in.items = slices.Delete(in.items, i, i+1)
 	}
 }

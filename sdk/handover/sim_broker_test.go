@@ -3,14 +3,14 @@ package handover
 import (
 	"fmt"
 	"slices"
-	"time"
 )
 
 // This file simulates a broker as RabbitMQ behaves: what a connection that is
 // lost held unacknowledged goes back to the front of its queue, in order;
-// publishings of one connection keep their order; confirms may be lost.
+// publishings of one connection keep their order; confirms may be lost; a
+// connection may be dead for its client while the broker still keeps it.
 
-type simMessage struct{ id string }
+type simMessage struct{ id, key string }
 
 type simEntry struct {
 	h EntryHeader
@@ -19,12 +19,14 @@ type simEntry struct {
 
 type simBroker struct {
 	primary  []simMessage
-	unacked  map[*simConn][]simDelivery
+	conns    []*simConn // that the broker keeps
 	replay   []simEntry
-	gone     bool // the replay queue was removed
+	down     bool // the replay queue is not up
 	decision Decision
 	decided  int // decisions that took effect; more than one is a fault
+	held     bool
 	outputs  []string
+	fault    string
 }
 
 type simDelivery struct {
@@ -34,147 +36,50 @@ type simDelivery struct {
 
 // simConn is one connection of a process.
 type simConn struct {
-	todo      []Effect // queued, not carried out
+	p         *simProcess
+	todo      []Effect // sent, or about to be, and not carried out
 	inbox     []Event  // from the broker, not told
+	unacked   []simDelivery
+	control   []string // pods whose control queue it holds
+	wants     string   // the pod whose control queue it waits for, to fence it
 	consuming bool
 	reading   bool
-	read      int // entries of the replay queue delivered
+	read      int    // entries of the replay queue delivered
+	credited  uint64 // … and let go of
 	nextTag   uint64
+	half      bool // dead for the client
 }
 
-// simProcess is a process: an instance and its application.
-type simProcess struct {
-	name    string
-	pod     string
-	in      *Instance
-	applied []string // the application's state
-	conn    *simConn
-	running *Item
-	replays bool
-	reports []Report
-	dead    bool
+func (b *simBroker) open(p *simProcess) *simConn {
+	c := &simConn{p: p}
+	b.conns = append(b.conns, c)
+	return c
 }
 
-type sim struct {
-	b     *simBroker
-	now   time.Duration
-	procs []*simProcess
-	lost  int // connections lost
-	fault string
+// drop ends a connection: what it holds goes back to the front of the queue.
+func (b *simBroker) drop(c *simConn) {
+	b.conns = slices.DeleteFunc(b.conns, func(o *simConn) bool { return o == c })
+	c.consuming = false
+	b.giveBack(c)
 }
 
-// step tells a process an event and queues what it answers.
-func (s *sim) step(p *simProcess, ev Event) {
-	if p.dead {
-		return
-	}
-	if p.in.State() == Paused {
-		s.perform(p, p.in.Step(s.now, Looked{Pod: p.pod}))
-	}
-	s.perform(p, p.in.Step(s.now, ev))
-}
-
-func (s *sim) perform(p *simProcess, effects []Effect) {
-	for _, e := range effects {
-		switch e := e.(type) {
-		case Begin:
-			p.running, p.replays = e.Item, false
-		case Replay:
-			p.running, p.replays = e.Item, true
-		default:
-			if p.conn != nil {
-				p.conn.todo = append(p.conn.todo, e)
-			}
-		}
-	}
-}
-
-// finish lets the handler return.
-func (s *sim) finish(p *simProcess) {
-	it := p.running
-	p.running = nil
-	p.applied = append(p.applied, it.Payload.(simMessage).id)
-	s.step(p, Handled{Item: it, Outcome: Done})
-}
-
-func (s *sim) connect(p *simProcess) {
-	c := &simConn{}
-	p.conn = c
-	s.step(p, Connected{Pod: p.pod, Decision: s.b.decision})
-}
-
-// cut loses the connection: what it had not carried out is void, what it held
-// goes back, and what the broker had told is forgotten.
-func (s *sim) cut(p *simProcess) {
-	c := p.conn
-	p.conn = nil
-	s.b.giveBack(c)
-	s.step(p, Disconnected{})
-}
-
-// giveBack puts what a connection holds back to the front of the queue.
 func (b *simBroker) giveBack(c *simConn) {
 	var back []simMessage
-	for _, d := range b.unacked[c] {
+	for _, d := range c.unacked {
 		back = append(back, d.m)
 	}
-	delete(b.unacked, c)
+	c.unacked = nil
 	b.primary = append(back, b.primary...)
 }
 
-// carry carries the next effect of a connection out.
-func (s *sim) carry(p *simProcess) {
-	c, b := p.conn, s.b
-	e := c.todo[0]
-	c.todo = c.todo[1:]
-	tell := func(ev Event) { c.inbox = append(c.inbox, ev) }
-	switch e := e.(type) {
-	case Consume:
-		c.consuming = true
-	case Release:
-		c.consuming = false
-		c.inbox = slices.DeleteFunc(c.inbox, func(ev Event) bool { _, is := ev.(Delivered); return is })
-		b.giveBack(c)
-		tell(Released{})
-	case ConsumeReplay:
-		c.reading, c.read = true, 0
-	case Credit: // the simulated broker sends without it
-	case StopReplay:
-		c.reading = false
-	case PublishOutputs:
-		b.outputs = append(b.outputs, e.Item.Payload.(simMessage).id)
-		tell(OutputsConfirmed(e))
-	case PublishEntry:
-		if b.gone {
-			tell(EntryReturned{})
-			return
+// controls is the connection that holds the control queue of a pod.
+func (b *simBroker) controls(pod string) *simConn {
+	for _, c := range b.conns {
+		if slices.Contains(c.control, pod) {
+			return c
 		}
-		b.replay = append(b.replay, simEntry{
-			h: EntryHeader{Kind: EntryMessage, Number: e.Item.Number, Outcome: e.Item.Outcome, Identity: e.Item.Identity},
-			m: e.Item.Payload.(simMessage)})
-		tell(EntryConfirmed{Item: e.Item})
-	case PublishEnd:
-		if b.gone {
-			tell(EntryReturned{})
-			return
-		}
-		b.replay = append(b.replay, simEntry{h: EntryHeader{Kind: EntryEnd, Number: e.Number, Digest: e.Digest}})
-		tell(EndConfirmed{})
-	case Settle:
-		held := len(b.unacked[c])
-		b.unacked[c] = slices.DeleteFunc(b.unacked[c], func(d simDelivery) bool { return d.tag == e.Tag })
-		if len(b.unacked[c]) == held {
-			s.fault = fmt.Sprintf("%s settles delivery %d, which it does not hold", p.name, e.Tag)
-		}
-	case WriteDecision:
-		tell(DecisionRead{Decision: b.decide(e.Decision)})
-	case ReadDecision:
-		tell(DecisionRead{Decision: b.decision})
-	case Send:
-		p.reports = append(p.reports, e.Report)
-	case Drop:
-		s.cut(p)
 	}
+	return nil
 }
 
 func (b *simBroker) decide(d Decision) Decision {
@@ -185,22 +90,120 @@ func (b *simBroker) decide(d Decision) Decision {
 	return b.decision
 }
 
-// deliver hands the next message or entry to a connection.
-func (s *sim) deliver(p *simProcess) bool {
-	c := p.conn
-	switch {
-	case c == nil:
-	case c.consuming && len(s.b.primary) > 0 && len(s.b.unacked[c]) < p.in.cfg.Prefetch:
-		m := s.b.primary[0]
-		s.b.primary = s.b.primary[1:]
-		c.nextTag++
-		s.b.unacked[c] = append(s.b.unacked[c], simDelivery{c.nextTag, m})
-		c.inbox = append(c.inbox, Delivered{Tag: c.nextTag, Identity: m.id, Payload: m})
+func (b *simBroker) view(pod string) *HoldView {
+	if !b.held {
+		return nil
+	}
+	return &HoldView{Target: pod != simSource, Decision: b.decision, Hold: Hold{
+		Version: Version, Migration: simMigration, SourcePod: simSource, DeadlineMillis: 100_000}}
+}
+
+// overlap is invariant 1: no two connections take from the primary at once.
+func (b *simBroker) overlap() bool {
+	takers := 0
+	for _, c := range b.conns {
+		if c.consuming || len(c.unacked) > 0 {
+			takers++
+		}
+	}
+	return takers > 1
+}
+
+// carry carries the next effect of a connection out. It reports whether the
+// connection is to end with it.
+func (b *simBroker) carry(c *simConn) (end bool) {
+	if c.wants != "" && b.controls(c.wants) == nil {
+		c.control, c.wants = append(c.control, c.wants), ""
+		c.inbox = append(c.inbox, Fenced{})
+	}
+	if len(c.todo) == 0 {
+		return false
+	}
+	e := c.todo[0]
+	c.todo = c.todo[1:]
+	tell := func(ev Event) { c.inbox = append(c.inbox, ev) }
+	switch e := e.(type) {
+	case Fence:
+		c.wants = e.Pod
+	case Unfence:
+		c.wants = ""
+		c.control = slices.DeleteFunc(c.control, func(pod string) bool { return pod == simSource })
+	case Consume:
+		c.consuming = true
+	case Release:
+		c.consuming = false
+		c.inbox = slices.DeleteFunc(c.inbox, func(ev Event) bool { _, is := ev.(Delivered); return is })
+		b.giveBack(c)
+		tell(Released{})
+	case ConsumeReplay:
+		c.reading, c.read, c.credited = true, 0, 0
+	case StopReplay:
+		c.reading = false
+	case PublishOutputs:
+		b.outputs = append(b.outputs, e.Item.Payload.(simMessage).id)
+		tell(OutputsConfirmed(e))
+	case PublishEntry:
+		if b.down {
+			tell(EntryReturned{})
+			break
+		}
+		b.replay = append(b.replay, simEntry{
+			h: EntryHeader{Kind: EntryMessage, Number: e.Item.Number, Outcome: e.Item.Outcome, Identity: e.Item.Identity},
+			m: e.Item.Payload.(simMessage)})
+		tell(EntryConfirmed{Item: e.Item})
+	case PublishEnd:
+		if b.down {
+			tell(EntryReturned{})
+			break
+		}
+		b.replay = append(b.replay, simEntry{h: EntryHeader{Kind: EntryEnd, Number: e.Number, Digest: e.Digest, Takeover: e.Takeover}})
+		tell(EndConfirmed{})
+	case Settle:
+		i := slices.IndexFunc(c.unacked, func(d simDelivery) bool { return d.tag == e.Tag })
+		if i < 0 {
+			b.fault = fmt.Sprintf("%s settles delivery %d, which it does not hold", c.p.name, e.Tag)
+			break
+		}
+		if e.Outcome == Requeued {
+			b.primary = append([]simMessage{c.unacked[i].m}, b.primary...)
+		}
+		c.unacked = slices.Delete(c.unacked, i, i+1)
+	case WriteDecision:
+		tell(DecisionRead{Decision: b.decide(e.Decision)})
+	case ReadDecision:
+		tell(DecisionRead{Decision: b.decision})
+	case ReadHold:
+		tell(HoldRead{Hold: b.view(c.p.pod)})
+	case Send:
+		c.p.reports = append(c.p.reports, e.Report)
+	case Credit:
+		if e.Tag <= c.credited || e.Tag > uint64(c.read) {
+			b.fault = fmt.Sprintf("%s gives credit for entry %d after %d of %d", c.p.name, e.Tag, c.credited, c.read)
+		}
+		c.credited = e.Tag
+	case Drop:
 		return true
-	case c.reading && c.read < len(s.b.replay):
-		e := s.b.replay[c.read]
+	}
+	return false
+}
+
+// simCredit is how many entries are sent ahead of credit.
+const simCredit = 3
+
+// deliver hands the next message or entry to a connection, if there is one.
+func (b *simBroker) deliver(c *simConn) bool {
+	switch {
+	case c.consuming && len(b.primary) > 0 && len(c.unacked) < c.p.in.cfg.Prefetch:
+		m := b.primary[0]
+		b.primary = b.primary[1:]
+		c.nextTag++
+		c.unacked = append(c.unacked, simDelivery{c.nextTag, m})
+		c.inbox = append(c.inbox, Delivered{Tag: c.nextTag, Identity: m.id, Key: m.key, Payload: m})
+		return true
+	case c.reading && c.read < len(b.replay) && c.read < int(c.credited)+simCredit:
+		e := b.replay[c.read]
 		c.read++
-		c.inbox = append(c.inbox, Entered{Header: e.h, Payload: e.m})
+		c.inbox = append(c.inbox, Entered{Tag: uint64(c.read), Header: e.h, Key: e.m.key, Payload: e.m})
 		return true
 	}
 	return false

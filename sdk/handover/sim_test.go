@@ -12,113 +12,23 @@ import (
 )
 
 var (
-	schedules = flag.Int("schedules", 3000, "random schedules of each kind")
+	schedules = flag.Int("schedules", 4000, "random schedules of each kind")
 	seed      = flag.Uint64("seed", 0, "run this one schedule")
 	tail      = flag.Int("tail", 60, "steps shown of a schedule that failed")
 )
 
-const simMigration = "m"
-
-// simManager drives the hand-over by what it reads in the reports, as
-// docs/protocol.md says, and may give up at any moment.
-type simManager struct {
-	attempt int
-	image   *simProcess // the copy, not yet started
-	gaveUp  bool
-}
-
-func newSim(messages, prefetch int) *sim {
-	s := &sim{b: &simBroker{unacked: map[*simConn][]simDelivery{}}, now: time.Second}
-	for i := range messages {
-		s.b.primary = append(s.b.primary, simMessage{id: fmt.Sprint("p-", i)})
-	}
-	p := &simProcess{name: "source", pod: "pod-a"}
-	p.in = New(Config{Queue: "q", Prefetch: prefetch, Identity: IdentityMessageID, Incarnation: "i", Digest: p.digest})
-	s.procs = append(s.procs, p)
-	s.step(p, Looked{Pod: p.pod})
-	return s
-}
-
-func (p *simProcess) digest() []byte { return []byte(strings.Join(p.applied, ",")) }
-
-// restore starts the copy of a process in another pod.
-func (p *simProcess) copy(pod string) *simProcess {
-	t := &simProcess{name: "target", pod: pod, in: p.in.Clone(), applied: slices.Clone(p.applied)}
-	if p.running != nil {
-		t.running, t.replays = t.in.current, p.replays
-	}
-	t.in.SetDigest(t.digest)
-	return t
-}
-
-func (s *sim) command(p *simProcess, m *simManager, kind CommandKind, deadline time.Duration) {
-	if p.conn == nil {
-		return // returned as unroutable
-	}
-	p.conn.inbox = append(p.conn.inbox, Commanded{ReplyTo: "manager", Command: Command{
-		Version: Version, Kind: kind, Migration: simMigration, Attempt: m.attempt, Epoch: 1,
-		PodUID: p.pod, ReplayQueue: "r", DeadlineMillis: deadline.Milliseconds(), LeaseMillis: 60_000}})
-}
-
-// move lets the manager do the next thing, if there is one.
-func (m *simManager) move(r *rand.Rand, s *sim) {
-	src := s.procs[0]
-	var tgt *simProcess
-	if len(s.procs) > 1 {
-		tgt = s.procs[1]
-	}
-	state := src.in.State()
-	switch {
-	case s.b.decision != Undecided || m.gaveUp:
-		for _, p := range s.procs {
-			if p.in.inMigration() {
-				s.command(p, m, Abort, 0)
-			}
-		}
-	case m.image == nil && tgt == nil && state == Live:
-		m.attempt = max(m.attempt, 1)
-		s.command(src, m, Prepare, 20*time.Second)
-	case m.image == nil && tgt == nil && state == Paused:
-		m.image = src.copy("pod-b")
-	case m.image != nil && tgt == nil && state == Paused:
-		s.command(src, m, Resume, 0)
-	case m.image == nil && tgt == nil && state == Relaying: // the pause ended before the image was taken
-		m.attempt++
-		s.command(src, m, Prepare, 20*time.Second)
-	case m.image != nil && tgt == nil:
-		s.procs = append(s.procs, m.image)
-		// It wakes with a connection that is dead.
-		m.image.conn = nil
-		s.step(m.image, Disconnected{})
-	case tgt != nil && tgt.in.State() == Restored:
-		s.command(tgt, m, StartReplay, 30*time.Second)
-	case tgt != nil && state == Relaying:
-		if r.IntN(4) == 0 {
-			s.command(src, m, Freeze, 20*time.Second)
-		}
-	}
-}
-
-func (m *simManager) abort(s *sim) {
-	m.gaveUp = true
-	s.b.decide(Aborted)
-}
-
-// overlap is invariant 1: source and target never take from the primary at once.
-func (s *sim) overlap() bool {
-	takers := 0
-	for _, p := range s.procs {
-		if p.conn != nil && (p.conn.consuming || len(s.b.unacked[p.conn]) > 0) {
-			takers++
-		}
-	}
-	return takers > 1
-}
-
 type simOptions struct {
-	faults    int  // connections that may be lost
-	mayAbort  bool // the manager may give up
-	badImages bool // the image may be taken in any state
+	cuts       int  // connections that may be lost
+	half       bool // … and be kept by the broker for a while
+	abort      bool // the manager may give up
+	lateImages bool // the image may be taken in any state
+	crashes    int  // processes that may die
+	manager    bool // managers may be replaced, or die for good
+	late       bool // commands may come again, late
+	restart    bool // the replay queue may be away for a while
+	keys       int  // handlers run in parallel, by so many keys
+	twice      bool // messages may be published twice
+	outcomes   bool // handlers reject, and give back
 }
 
 // TestHandover runs random schedules of the real transition code against the
@@ -127,145 +37,244 @@ type simOptions struct {
 func TestHandover(t *testing.T) {
 	for name, o := range map[string]simOptions{
 		"calm":        {},
-		"connections": {faults: 3},
-		"abort":       {faults: 2, mayAbort: true},
-		"bad image":   {faults: 1, mayAbort: true, badImages: true},
+		"connections": {cuts: 3, half: true, twice: true},
+		"abort":       {cuts: 2, abort: true, outcomes: true},
+		"late images": {cuts: 1, abort: true, lateImages: true},
+		"crashes":     {cuts: 1, half: true, crashes: 2},
+		"managers":    {cuts: 1, manager: true, late: true, abort: true},
+		"keys":        {cuts: 2, keys: 3, crashes: 1, twice: true},
+		"everything":  {cuts: 3, half: true, abort: true, lateImages: true, crashes: 1, manager: true, late: true, restart: true, keys: 3, outcomes: true},
 	} {
-		t.Run(name, func(t *testing.T) {
-			seeds := uint64(*schedules)
-			first := uint64(0)
+		t.Run(strings.ReplaceAll(name, " ", "-"), func(t *testing.T) {
+			t.Parallel()
+			first, last := uint64(1), uint64(*schedules)
 			if *seed > 0 {
-				first, seeds = *seed, 1
+				first, last = *seed, *seed
 			}
-			for n := first; n < first+seeds; n++ {
-				runSim(t, o, n)
+			ends := map[string]int{}
+			for n := first; n <= last; n++ {
+				ends[runSim(t, o, n)]++
+			}
+			t.Logf("%v", ends)
+			for _, want := range o.ends() {
+				if ends[want] == 0 && *seed == 0 {
+					t.Errorf("no schedule ended with %s: the simulation does not reach it any more", want)
+				}
 			}
 		})
 	}
 }
 
-func runSim(t *testing.T, o simOptions, seed uint64) {
+// ends are the ways to end that must be reached by some schedule.
+func (o simOptions) ends() []string {
+	ends := []string{"COMMIT"}
+	if o.abort || o.crashes > 0 || o.manager {
+		ends = append(ends, "ABORT")
+	}
+	if o.crashes > 0 {
+		ends = append(ends, "COMMIT by takeover")
+	}
+	if o.lateImages {
+		ends = append(ends, "COMMIT by another attempt")
+	}
+	return ends
+}
+
+func runSim(t *testing.T, o simOptions, seed uint64) string {
 	r := rand.New(rand.NewPCG(seed, 1))
-	total := 1 + r.IntN(12)
-	s := newSim(total, 1+r.IntN(4))
-	m := &simManager{}
+	s := newSim(r, o)
+	want := slices.Clone(s.b.primary)
+	m := &simManager{epoch: 1}
 	var trace []string
 	fail := func(f string, a ...any) {
 		t.Helper()
-		t.Fatalf("%s\nseed %d; again with -seed %d -v; the last steps:\n%s", fmt.Sprintf(f, a...), seed, seed, strings.Join(trace[max(0, len(trace)-*tail):], "\n"))
+		t.Fatalf("%s\nseed %d; again with -run '%s' -seed %d; the last steps:\n%s", fmt.Sprintf(f, a...), seed, t.Name(), seed, strings.Join(trace[max(0, len(trace)-*tail):], "\n"))
 	}
-	for n := 0; ; n++ {
-		if s.settled(total) && (s.b.decision != Undecided || n > 3000) {
-			break
-		}
-		if n > 6000 {
+	for n := 0; !s.settled() || s.b.decision == Undecided && n < 4000; n++ {
+		if n > 20000 {
 			fail("does not come to an end: %s", s.describe())
 		}
-		// Towards the end nothing disturbs any more.
-		calm := n > 1500
-		act := s.choose(r, m, o, calm)
-		trace = append(trace, fmt.Sprintf("%s: %s", act, s.describe()))
-		if s.overlap() {
-			fail("source and target take from the primary at once")
+		act := s.choose(m, n > 1500) // towards the end nothing disturbs any more
+		line := fmt.Sprintf("%s: %s", act, s.describe())
+		if act != "idle" && (len(trace) == 0 || trace[len(trace)-1] != line) {
+			trace = append(trace, line)
 		}
-		if s.fault != "" {
-			fail("%s", s.fault)
-		}
-		if s.b.decided > 1 {
+		switch {
+		case s.b.overlap():
+			fail("two take from the primary at once")
+		case s.b.fault != "":
+			fail("%s", s.b.fault)
+		case s.b.decided > 1:
 			fail("two decisions")
 		}
 	}
-	if !o.badImages {
-		for _, p := range s.procs {
-			switch p.in.why {
-			case ReasonGap, ReasonOutcome, ReasonDigest, ReasonRelayBroken:
-				fail("%s gave up by itself: %s", p.name, p.in.whyText)
+	for _, p := range s.procs {
+		switch p.in.why {
+		case ReasonGap, ReasonRelayBroken:
+			if o.restart { // the replay queue can be away for longer than patience lasts
+				continue
 			}
+			fallthrough
+		case ReasonOutcome, ReasonDigest:
+			fail("%s gave up by itself: %s", p.name, p.in.whyText)
 		}
 	}
-	s.judge(total, fail)
+	s.judge(want, fail)
+	switch {
+	case s.b.decision == Commit && m.lost:
+		return "COMMIT by takeover"
+	case s.b.decision == Commit && m.attempt > 1:
+		return "COMMIT by another attempt"
+	}
+	return string(s.b.decision)
 }
 
 // choose does one random thing that can be done.
-func (s *sim) choose(r *rand.Rand, m *simManager, o simOptions, calm bool) string {
+func (s *sim) choose(m *simManager, calm bool) string {
+	r := s.r
 	p := s.procs[r.IntN(len(s.procs))]
-	switch k := r.IntN(40); {
+	c := p.conn
+	switch k := r.IntN(48); {
+	case p.dead:
+	case k < 8 && c == nil:
+		s.connect(p)
+		return "connect " + p.name
 	case k < 8:
-		if p.conn == nil {
-			s.connect(p)
-			return "connect " + p.name
+		if len(c.todo) == 0 && c.wants == "" {
+			return "idle"
 		}
-		if len(p.conn.todo) > 0 {
-			s.carry(p)
-		}
+		s.carry(c)
 		return "carry " + p.name
+	case k < 16 && c != nil && len(c.inbox) > 0:
+		ev := c.inbox[0]
+		c.inbox = c.inbox[1:]
+		s.step(p, ev)
+		return fmt.Sprintf("tell %s %T", p.name, ev)
 	case k < 16:
-		if p.conn != nil && len(p.conn.inbox) > 0 {
-			ev := p.conn.inbox[0]
-			p.conn.inbox = p.conn.inbox[1:]
-			s.step(p, ev)
-			return fmt.Sprintf("tell %s %T", p.name, ev)
+	case k < 22 && c != nil:
+		if s.b.deliver(c) {
+			return "deliver " + p.name
 		}
 		return "idle"
-	case k < 22:
-		s.deliver(p)
-		return "deliver " + p.name
-	case k < 28:
-		if p.running != nil {
-			s.finish(p)
-		}
+	case k < 28 && len(p.running) > 0:
+		s.finish(p)
 		return "finish " + p.name
-	case k < 34:
-		m.move(r, s)
+	case k >= 36:
+		return s.disturb(m, p, k, calm)
+	}
+	switch k := r.IntN(12); {
+	case k < 4:
+		m.move(s)
 		return "manager"
-	case k < 36:
-		s.now += time.Duration(1+r.IntN(2000)) * time.Millisecond
-		if calm {
-			s.now += 5 * time.Second
-		}
-		for _, p := range s.procs {
-			s.step(p, Tick{})
-		}
-		return "tick"
-	case k == 36 && !calm && s.lost < o.faults && p.conn != nil:
-		s.lost++
-		s.cut(p)
-		return "cut " + p.name
-	case k == 37 && o.mayAbort && !m.gaveUp && r.IntN(10) == 0:
-		m.abort(s)
-		return "abort"
-	case k == 38 && o.badImages && m.image == nil && len(s.procs) == 1:
-		m.image = p.copy("pod-b")
-		return "image at " + string(p.in.State())
+	case k == 4:
+		return s.tick(time.Duration(1+r.IntN(500))*time.Millisecond, calm)
+	case k == 5:
+		return s.halfOpen(calm)
 	}
 	return "idle"
 }
 
-func (s *sim) settled(total int) bool {
-	if len(s.b.primary) > 0 {
-		return false
+// disturb does something that is not in the normal course.
+func (s *sim) disturb(m *simManager, p *simProcess, k int, calm bool) string {
+	r, o := s.r, s.o
+	rarely := r.IntN(10) == 0
+	switch {
+	case calm:
+		s.b.down = false
+	case k == 36 && s.cuts < o.cuts && p.conn != nil:
+		s.cuts++
+		s.cut(p, o.half && r.IntN(2) == 0)
+		return "cut " + p.name
+	case k == 37 && o.abort && !m.gaveUp && rarely:
+		m.giveUp(s)
+		return "abort"
+	case k == 38 && s.crashes < o.crashes && s.b.decision == Undecided && s.b.held && rarely:
+		s.crash(p, o.half && r.IntN(2) == 0, r.IntN(3) > 0)
+		return "crash " + p.name
+	case k == 39 && o.late && len(s.sent) > 0:
+		c := s.sent[r.IntN(len(s.sent))]
+		s.hand(c)
+		return "again " + string(c.Kind)
+	case k == 40 && o.manager && rarely:
+		m.replaced()
+		return "another manager"
+	case k == 41 && o.manager && rarely && r.IntN(4) == 0:
+		m.dead = true
+		return "the manager dies for good"
+	case k == 42 && o.restart && rarely:
+		s.b.down = !s.b.down
+		return "replay queue up or down"
+	case k == 43 && o.crashes > 0 && rarely && p.pod == simSource && p.conn == nil && s.b.held:
+		m.lost = true // its node is cut off, and its pod was deleted by force
+		s.cuts++
+		return "source taken for dead"
 	}
+	return "idle"
+}
+
+func (s *sim) tick(d time.Duration, calm bool) string {
+	if calm && s.quiet() {
+		d += 10 * time.Second // nothing but time can move it on
+	}
+	s.now += d
 	for _, p := range s.procs {
-		if p.conn == nil || len(p.conn.todo) > 0 || len(p.conn.inbox) > 0 || p.running != nil || len(s.b.unacked[p.conn]) > 0 {
-			return false
+		s.step(p, Tick{})
+	}
+	return "tick"
+}
+
+// halfOpen lets the broker go on with a connection whose client is gone.
+func (s *sim) halfOpen(calm bool) string {
+	for _, c := range s.b.conns {
+		switch {
+		case !c.half:
+		case calm || s.r.IntN(3) == 0:
+			s.b.drop(c)
+			return "the broker drops a half-open connection"
+		default:
+			s.carry(c)
+			return "carry half-open"
 		}
-		switch p.in.State() {
-		case Draining, Paused, Finishing, Frozen, Replaying:
+	}
+	return "idle"
+}
+
+// quiet reports whether nothing is under way.
+func (s *sim) quiet() bool {
+	for _, p := range s.procs {
+		if !p.dead && (p.conn == nil || len(p.conn.todo)+len(p.conn.inbox)+len(p.running) > 0) {
 			return false
 		}
 	}
 	return true
 }
 
-// judge is the oracle: lost, doubled and reordered applications and outputs.
-func (s *sim) judge(total int, fail func(string, ...any)) {
-	var want []string
-	for i := range total {
-		want = append(want, fmt.Sprint("p-", i))
+// settled reports whether everybody is where they stay, and all messages are
+// handled if there is somebody to do it.
+func (s *sim) settled() bool {
+	left := len(s.b.primary)
+	owned := false
+	for _, p := range s.procs {
+		if p.dead {
+			continue
+		}
+		switch p.in.State() {
+		case Draining, Paused, Relaying, Finishing, Frozen, Restored, Replaying, Held:
+			return false
+		}
+		owned = owned || p.in.State().Owner()
+		if p.conn != nil {
+			left += len(p.conn.unacked)
+		}
 	}
+	return s.quiet() && (left == 0 || !owned)
+}
+
+// judge is the oracle: lost, doubled and reordered applications and outputs.
+func (s *sim) judge(want []simMessage, fail func(string, ...any)) {
 	var owner *simProcess
 	for _, p := range s.procs {
-		if p.in.State() == Live || p.in.State() == Relaying {
+		if !p.dead && (p.in.State() == Live || p.in.State() == Relaying) {
 			if owner != nil {
 				fail("two owners")
 			}
@@ -273,33 +282,47 @@ func (s *sim) judge(total int, fail func(string, ...any)) {
 		}
 	}
 	if owner == nil {
-		fail("no owner: %s", s.describe())
+		if s.crashes == 0 {
+			fail("no owner: %s", s.describe())
+		}
+		return // nobody is left to have lost anything
 	}
-	if !slices.Equal(owner.applied, want) {
-		fail("the owner %s applied %v", owner.name, owner.applied)
-	}
-	seen := map[string]int{}
-	for _, id := range s.b.outputs {
-		seen[id]++
-	}
-	for _, id := range want {
-		if seen[id] == 0 || seen[id] > 1 && s.lost == 0 {
-			fail("%d outputs for %s with %d connections lost", seen[id], id, s.lost)
+	applied := map[string]int{}
+	for _, id := range owner.applied {
+		if applied[id]++; applied[id] > 1 {
+			fail("%s applied %s twice: %v", owner.name, id, owner.applied)
 		}
 	}
-	if s.lost == 0 && !slices.Equal(s.b.outputs, want) {
-		fail("outputs out of order: %v", s.b.outputs)
+	outputs := map[string]int{}
+	for _, id := range s.b.outputs {
+		outputs[id]++
 	}
-	if s.b.decision == Commit && len(s.procs) == 2 && !bytes.Equal(s.procs[0].digest(), s.procs[1].digest()[:len(s.procs[0].digest())]) {
+	keys := map[string][]string{}
+	for _, m := range want {
+		if k := keys[m.key]; len(k) == 0 || !slices.Contains(k, m.id) {
+			keys[m.key] = append(k, m.id)
+		}
+		if applied[m.id] == 0 && !owner.lost {
+			fail("%s never applied %s", owner.name, m.id)
+		}
+		done := !s.o.outcomes || !strings.HasSuffix(m.id, "3")
+		if done && outputs[m.id] == 0 || outputs[m.id] > 1 && s.cuts+s.crashes == 0 && !s.o.outcomes {
+			fail("%d outputs for %s with %d connections lost", outputs[m.id], m.id, s.cuts)
+		}
+	}
+	for key, ids := range keys {
+		var got []string
+		for _, id := range owner.applied {
+			if slices.Contains(ids, id) {
+				got = append(got, id)
+			}
+		}
+		if !s.o.outcomes && !slices.Equal(got, ids[len(ids)-len(got):]) {
+			fail("%s applied the messages of key %q in the order %v", owner.name, key, got)
+		}
+	}
+	src := s.procs[0]
+	if s.b.decision == Commit && s.cfg.Concurrency <= 1 && s.crashes == 0 && !bytes.HasPrefix(owner.digest(), src.digest()) {
 		fail("the target's state does not begin with the source's")
 	}
-}
-
-func (s *sim) describe() string {
-	var b strings.Builder
-	fmt.Fprintf(&b, "decision=%q ready=%d replay=%d", s.b.decision, len(s.b.primary), len(s.b.replay))
-	for _, p := range s.procs {
-		fmt.Fprintf(&b, " | %s %s n=%d applied=%d connected=%v", p.name, p.in.State(), p.in.Number(), len(p.applied), p.conn != nil)
-	}
-	return b.String()
 }

@@ -12,7 +12,7 @@ func (in *Instance) prepare(deadline time.Duration) {
 // are flushed. An acknowledgement that is lost with its connection comes back
 // as a redelivery that is known to be finished, in source and copy alike.
 func (in *Instance) reachSafePoint() {
-	if in.state != Draining || in.current != nil || len(in.items) > 0 || !in.connected {
+	if in.state != Draining || in.InHand() > 0 || !in.connected {
 		return
 	}
 	in.state = Paused
@@ -40,7 +40,7 @@ func (in *Instance) freeze(deadline time.Duration) {
 // END_REPLAY is published the target may commit, so no deadline leads back to
 // Relaying after it: only the decision does.
 func (in *Instance) reachEnd() {
-	if in.state != Finishing || !in.connected || in.endOut || in.current != nil || len(in.items) > 0 {
+	if in.state != Finishing || !in.connected || in.endOut || in.InHand() > 0 {
 		return
 	}
 	if in.primary == consuming {
@@ -51,6 +51,7 @@ func (in *Instance) reachEnd() {
 		return
 	}
 	in.endSent, in.endOut, in.deadline = true, true, 0
+	in.stallAt = in.now + relayPatience
 	var digest []byte
 	if in.cfg.Digest != nil {
 		digest = in.cfg.Digest()
@@ -63,6 +64,7 @@ func (in *Instance) endConfirmed() {
 		return
 	}
 	in.state, in.pollAt = Frozen, in.now+pollInterval
+	in.relayMoves()
 	in.report(ReportFrozen, Freeze)
 }
 
@@ -70,7 +72,7 @@ func (in *Instance) endConfirmed() {
 func (in *Instance) retire() {
 	in.state = Retired
 	in.over()
-	in.items, in.current, in.buffer = nil, nil, nil
+	in.items, in.running, in.buffer = nil, nil, nil
 	in.report(ReportRetired, "")
 	in.drop()
 }

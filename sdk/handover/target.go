@@ -11,7 +11,7 @@ import (
 func (in *Instance) wakeRestored() {
 	in.drop()
 	in.state, in.deadline = Restored, 0
-	in.buffer, in.entries, in.items, in.current = nil, nil, nil, nil
+	in.buffer, in.entries, in.items, in.running = nil, nil, nil, nil
 	in.rate.reset()
 	in.busy = 0
 	in.renewLease()
@@ -22,7 +22,7 @@ func (in *Instance) void(why Reason, text string) {
 	in.state, in.begun = Void, true
 	in.why, in.whyText = why, text
 	in.over()
-	in.buffer, in.entries, in.items, in.current = nil, nil, nil, nil
+	in.buffer, in.entries, in.items, in.running = nil, nil, nil, nil
 	in.report(ReportVoid, "")
 	in.drop()
 }
@@ -31,25 +31,111 @@ func (in *Instance) startReplay(queue string, deadline time.Duration) {
 	in.state, in.m.queue, in.deadline = Replaying, queue, deadline
 }
 
-// applyNext takes the next entry of the replay queue, and only the next.
+// enter takes an entry that was read. Entries come in the order of their
+// numbers, but for those that the source published again; of an entry that was
+// returned and its successor that was not, the successor comes twice.
+func (in *Instance) enter(ev Entered) {
+	if in.state != Replaying || in.want != Undecided {
+		return
+	}
+	in.tag = ev.Tag
+	h := ev.Header
+	switch {
+	case h.Kind == EntryEnd:
+		in.entries = append(in.entries, ev)
+	case h.Number > in.read+1:
+		if in.gapAt == 0 {
+			in.gapAt = in.now + relayPatience
+		}
+	case h.Number <= in.read: // in the image, or published again
+	case h.Number <= in.number || in.ahead[h.Number]: // begun before the connection was lost
+		in.read, in.gapAt = h.Number, 0
+	default:
+		in.read, in.gapAt = h.Number, 0
+		in.entries = append(in.entries, ev)
+	}
+}
+
+// applyNext begins entries: of each key the next, as long as none of that key
+// is at work and there is room. END_REPLAY waits for all before it.
 func (in *Instance) applyNext() {
-	for in.state == Replaying && in.current == nil && in.want == Undecided && len(in.entries) > 0 {
-		e := in.entries[0]
-		in.entries = in.entries[1:]
-		in.emit(Credit{Tag: e.Tag})
-		h := e.Header
-		switch {
-		case h.Kind == EntryEnd:
-			in.atEnd(h)
-		case h.Number <= in.number: // in the image, or published again
-		case h.Number > in.number+1:
-			in.giveUp(ReasonGap, fmt.Sprintf("entry %d follows %d in the replay queue", h.Number, in.number))
-		default:
-			it := &Item{Number: h.Number, Identity: h.Identity, Payload: e.Payload, expect: h.Outcome, began: in.now}
-			in.current = it
-			in.emit(Replay{Item: it, Records: h.Records})
+	if in.state != Replaying || in.want != Undecided {
+		return
+	}
+	var keys map[string]bool
+	if len(in.entries) > 0 {
+		keys = in.keys()
+	}
+	waiting := in.entries[:0]
+	for i, e := range in.entries {
+		if e.Header.Kind == EntryEnd && len(waiting) == 0 && len(in.running) == 0 {
+			in.atEnd(e.Header)
+			continue
+		}
+		if e.Header.Kind == EntryEnd || in.want != Undecided {
+			waiting = append(waiting, in.entries[i:]...)
+			break
+		}
+		if !in.room() || keys[e.Key] {
+			keys[e.Key] = true
+			waiting = append(waiting, e)
+			continue
+		}
+		keys[e.Key] = true
+		in.apply(e)
+	}
+	clear(in.entries[len(waiting):])
+	in.entries = waiting
+	in.credit()
+}
+
+// apply begins an entry.
+func (in *Instance) apply(e Entered) {
+	h := e.Header
+	it := &Item{Number: h.Number, Identity: h.Identity, Key: e.Key, Payload: e.Payload, expect: h.Outcome}
+	if len(in.running) == 0 {
+		in.busyFrom = in.now
+	}
+	in.running = append(in.running, it)
+	in.countBegun(h.Number)
+	in.emit(Replay{Item: it, Records: h.Records})
+}
+
+// credit lets the broker send as many more entries as are out of hand, from
+// the front.
+func (in *Instance) credit() {
+	taken := in.tag
+	if len(in.entries) > 0 {
+		taken = in.entries[0].Tag - 1
+	}
+	if taken > in.credited && in.connected {
+		in.credited = taken
+		in.emit(Credit{Tag: taken})
+	}
+}
+
+// countBegun notes that an entry is begun: it is never begun again, whatever
+// is read on later connections.
+func (in *Instance) countBegun(n uint64) {
+	if in.ahead == nil {
+		in.ahead = map[uint64]bool{}
+	}
+	in.ahead[n] = true
+	for in.ahead[in.number+1] {
+		in.number++
+		delete(in.ahead, in.number)
+	}
+}
+
+// done is the number up to which everything is handled, or applied.
+func (in *Instance) done() uint64 {
+	n := in.number
+	if in.state == Replaying {
+		for _, it := range in.running {
+			n = min(n, it.Number-1)
 		}
 	}
+	return n
 }
 
 // applied takes note of an applied entry. The handler must come to the
@@ -60,21 +146,25 @@ func (in *Instance) applied(ev Handled) {
 		in.giveUp(ReasonOutcome, fmt.Sprintf("message %q (number %d) was %s by the source and %s in the replay", it.Identity, it.Number, it.expect, ev.Outcome))
 		return
 	}
-	in.number = it.Number
 	if ev.Outcome != Requeued {
 		in.finished.add(it.Identity, ev.Outcome)
 	}
-	in.busy += in.now - it.began
-	in.rate.observe(in.busy, in.number)
+	in.busy += in.now - in.busyFrom
+	in.busyFrom = in.now
+	in.rate.observe(in.busy, in.done())
 }
 
 // atEnd is END_REPLAY: if the state is the source's, the target takes over.
 func (in *Instance) atEnd(h EntryHeader) {
-	if h.Number != in.number {
+	switch {
+	case h.Takeover != "":
+		if h.Takeover != in.take.token {
+			return // of an earlier connection, whose fence is gone with it
+		}
+	case h.Number != in.number:
 		in.giveUp(ReasonGap, fmt.Sprintf("END_REPLAY has number %d, the last entry applied was %d", h.Number, in.number))
 		return
-	}
-	if len(h.Digest) > 0 && in.cfg.Digest != nil && !bytes.Equal(h.Digest, in.cfg.Digest()) {
+	case len(h.Digest) > 0 && in.cfg.Digest != nil && !bytes.Equal(h.Digest, in.cfg.Digest()):
 		in.giveUp(ReasonDigest, fmt.Sprintf("the state's digest at number %d differs from the source's", in.number))
 		return
 	}
@@ -86,6 +176,7 @@ func (in *Instance) takeOver() {
 	in.state, in.reading, in.entries = Live, false, nil
 	in.confirmed = in.number
 	in.over()
+	in.unfence()
 	in.emit(StopReplay{})
 	// The primary first, then the report: the pause ends with the former.
 	in.follow()

@@ -80,6 +80,7 @@ const (
 	Resume      CommandKind = "RESUME"       // the checkpoint is taken: go on, relaying
 	StartReplay CommandKind = "START_REPLAY" // apply the replay queue
 	Freeze      CommandKind = "FREEZE"       // finish and write END_REPLAY
+	TakeOver    CommandKind = "TAKEOVER"     // the source is proven dead: write END_REPLAY in its place
 	Abort       CommandKind = "ABORT"        // a hint: read the decision
 	Retire      CommandKind = "RETIRE"       // a hint: read the decision
 )
@@ -98,15 +99,20 @@ type Command struct {
 	// ReplayQueue is where the source relays to and the target replays from.
 	// PREPARE and START_REPLAY carry it.
 	ReplayQueue string `json:"replayQueue,omitempty"`
+	// FencePodUID is for TAKEOVER: the source pod's UID, whose control queue the
+	// target takes before it goes on, so that no process of that pod can; empty
+	// if another process of the service has said HELLO in that pod already.
+	FencePodUID string `json:"fencePodUID,omitempty"`
 	// DeadlineMillis bounds the state that the command leads to, in
 	// milliseconds from its receipt: for PREPARE draining and pause together
 	// (then the source goes on by itself), for FREEZE finishing (then it goes
-	// on Relaying), for START_REPLAY the whole replay (then it writes ABORT).
+	// on Relaying), for START_REPLAY the whole replay (then it writes ABORT). These
+	// three are refused without it.
 	DeadlineMillis int64 `json:"deadlineMillis,omitempty"`
 	// LeaseMillis is how long an instance inside a migration goes without a
 	// command from any manager before it gives up: it writes ABORT, or obeys
 	// COMMIT if that stands. Every command renews it. A copy that waits in
-	// Restored is bounded by it, too.
+	// Restored is bounded by it, too. PREPARE is refused without it.
 	LeaseMillis int64 `json:"leaseMillis,omitempty"`
 	// ReportMillis is the interval of unasked PROGRESS reports while the
 	// instance relays or replays. Zero means none.
@@ -148,6 +154,7 @@ const (
 	ReasonAborted       Reason = "Aborted"       // ABORT stands at the broker
 	ReasonRelayBroken   Reason = "RelayBroken"   // the replay queue does not take entries
 	ReasonVersion       Reason = "Version"       // another protocol version
+	ReasonUnbounded     Reason = "Unbounded"     // a command without the deadline or lease that its state needs
 )
 
 // IdentityKind tells how an instance knows a message again.
