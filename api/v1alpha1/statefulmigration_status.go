@@ -28,6 +28,7 @@ const (
 	ConditionCheckpointed = "Checkpointed" // a good image of the source exists
 	ConditionTransferred  = "Transferred"  // the image is in the repository under its digest
 	ConditionRestored     = "Restored"     // the copy answers on the target node
+	ConditionCutOff       = "CutOff"       // the source is to be frozen, with the rule and its figures
 	ConditionReplayed     = "Replayed"     // the copy has applied everything up to END_REPLAY
 	ConditionCommitted    = "Committed"    // COMMIT (True) or ABORT (False) stands at the broker
 	ConditionSucceeded    = "Succeeded"    // the end: True Completed, False Failed, with the reason
@@ -113,6 +114,11 @@ type StatefulMigrationStatus struct {
 	// +optional
 	Lag *Lag `json:"lag,omitempty"`
 
+	// cutoff is the forecast of the replay, and at its end the figures by which
+	// the source was frozen.
+	// +optional
+	Cutoff *Cutoff `json:"cutoff,omitempty"`
+
 	// pauses of the processing that the migration caused.
 	// +optional
 	Pauses *Pauses `json:"pauses,omitempty"`
@@ -170,6 +176,35 @@ type Lag struct {
 	// seconds that the target needs for them at its measured rate, as a decimal.
 	// +optional
 	Seconds string `json:"seconds,omitempty"`
+}
+
+// Cutoff is what is known about the end of the replay. Rates and seconds are
+// decimals; what is not known is left out.
+type Cutoff struct {
+	// reason is the rule that froze the source: CaughtUp, Outpaced, ReplayCutoff,
+	// TooSlow or DeadlineExceeded; before that Waiting.
+	Reason string `json:"reason"`
+	// limitSeconds is spec.replayCutoffSeconds, by which it was judged.
+	LimitSeconds int32 `json:"limitSeconds"`
+	// lagMessages is what is outstanding.
+	LagMessages int64 `json:"lagMessages"`
+	// expectedGapSeconds is how long the target needs for what is outstanding:
+	// the pause that a freeze at this moment makes, but for its round trips. The
+	// pause that was measured is pauses.handoverMillis.
+	// +optional
+	ExpectedGapSeconds string `json:"expectedGapSeconds,omitempty"`
+	// arrivalRate is what the source writes to the replay queue, in messages per
+	// second over the last seconds.
+	// +optional
+	ArrivalRate string `json:"arrivalRate,omitempty"`
+	// replayRate is what the target applies, in messages per second of the time
+	// in which it has something to apply.
+	// +optional
+	ReplayRate string `json:"replayRate,omitempty"`
+	// catchUpSeconds is the time until nothing is outstanding, at these rates.
+	// Left out though both rates are known: never.
+	// +optional
+	CatchUpSeconds string `json:"catchUpSeconds,omitempty"`
 }
 
 // Pauses are the times without processing, in milliseconds.

@@ -32,9 +32,11 @@ type StatefulMigrationSpec struct {
 	// +kubebuilder:validation:XValidation:rule="!self.contains('@') && !self.matches(':[^/]*$') && !self.contains('://') && self.matches('^[a-z0-9.-]+(:[0-9]+)?(/[a-z0-9._-]+)+$')",message="checkpointImageRepository must be host[:port]/path, without scheme, tag or digest"
 	CheckpointImageRepository string `json:"checkpointImageRepository"`
 
-	// replayCutoffSeconds bounds the lag: when the time that the target needs
-	// for the outstanding messages is above it and does not shrink, the source
-	// is frozen so that the target can catch up. No message is dropped.
+	// replayCutoffSeconds is the longest acceptable gap of the hand-over, in which
+	// the source is frozen and the target applies what is outstanding. If that
+	// would take longer, the source is frozen as soon as it does not shrink;
+	// else as soon as the measured rates say that it never will, or
+	// not before deadlines.replaySeconds. No message is dropped.
 	// +optional
 	// +default=120
 	// +kubebuilder:validation:Minimum=1
@@ -230,6 +232,7 @@ type Deadlines struct {
 // +kubebuilder:printcolumn:name="From",type=string,JSONPath=`.status.sourceNode`
 // +kubebuilder:printcolumn:name="To",type=string,JSONPath=`.status.targetNode`
 // +kubebuilder:printcolumn:name="Lag",type=integer,JSONPath=`.status.lag.messages`
+// +kubebuilder:printcolumn:name="Cut-off",type=string,priority=1,JSONPath=`.status.cutoff.reason`
 // +kubebuilder:printcolumn:name="Pause ms",type=integer,JSONPath=`.status.pauses.handoverMillis`
 // +kubebuilder:printcolumn:name="Age",type=date,JSONPath=`.metadata.creationTimestamp`
 type StatefulMigration struct {

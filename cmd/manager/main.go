@@ -59,6 +59,7 @@ func parse() options {
 	flag.IntVar(&o.workers, "workers", 10, "how many migrations are worked on at a time")
 	flag.DurationVar(&o.policy.Lease, "lease", o.policy.Lease, "how long an instance goes without hearing from the manager before it gives up")
 	flag.DurationVar(&o.policy.Blink, "blink", o.policy.Blink, "the longest rest of a replay that the source is frozen for at once")
+	flag.DurationVar(&o.policy.Trend, "trend", o.policy.Trend, "how long a replay is watched before a lag that clearly grows freezes the source; one that is unclear is watched three times as long")
 	flag.IntVar(&o.verbosity, "v", 0, "verbosity of the log: 0, or 1 for every action and every wait")
 	flag.Parse()
 	return o

@@ -111,26 +111,31 @@ func TestLagFreezes(t *testing.T) {
 	r := newRig(t, object(v1alpha1.PhaseReplaying, replaying), interceptor.Funcs{}, target()).connected()
 	r.expectSend(handover.Hello, nil).Times(2)
 	lag := func(n uint64) {
-		r.says(sourceUID, handover.Status{State: handover.Relaying, Attempt: 1, Confirmed: 1000 + n})
-		r.says(targetUID, handover.Status{State: handover.Replaying, Attempt: 1, Number: 1000, Rate: 10})
+		r.says(sourceUID, handover.Status{State: handover.Relaying, Attempt: 1, Confirmed: 1000 + 3*n})
+		r.says(targetUID, handover.Status{State: handover.Replaying, Attempt: 1, Number: 800 + n, Rate: 10})
 	}
 	for second := range uint64(5) {
-		lag(200 + second)
+		lag(10 * second)
 		r.reconcile()
 		r.later(time.Second)
 	}
 	if m := r.get(); m.Status.Phase != v1alpha1.PhaseReplaying || m.Status.Lag == nil || m.Status.Lag.Messages < 200 {
 		t.Fatalf("phase %s, lag %+v", m.Status.Phase, m.Status.Lag)
 	}
-	lag(205)
+	lag(50)
 	r.expectSend(handover.Freeze, func(handover.Command) {
 		if p := r.get().Status.Phase; p != v1alpha1.PhaseFinalizing {
 			t.Errorf("FREEZE is sent in %s: the phase was not recorded first", p)
 		}
 	})
 	r.reconcile()
-	if c := meta.FindStatusCondition(r.get().Status.Conditions, v1alpha1.ConditionReplayed); c.Reason != "ReplayCutoff" {
+	m := r.get()
+	if c := meta.FindStatusCondition(m.Status.Conditions, v1alpha1.ConditionCutOff); c == nil || c.Status != metav1.ConditionTrue || c.Reason != "Outpaced" {
 		t.Errorf("condition %+v", c)
+	}
+	want := v1alpha1.Cutoff{Reason: "Outpaced", LimitSeconds: 10, LagMessages: 300, ExpectedGapSeconds: "30.000", ArrivalRate: "30.000", ReplayRate: "10.000"}
+	if m.Status.Cutoff == nil || *m.Status.Cutoff != want {
+		t.Errorf("%+v, want %+v", m.Status.Cutoff, want)
 	}
 }
 

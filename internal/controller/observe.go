@@ -38,6 +38,8 @@ func (s *scope) observe(ctx context.Context) (migration.Facts, error) {
 	s.listen(&f.Target, migration.RoleTarget, s.object.Status.TargetPodUID)
 	if sample, ok := migration.Measure(f.Now, f.Source.Report, f.Target.Report); ok {
 		s.session.samples = migration.Remember(s.session.samples, sample, s.Policy.Trend)
+	} else {
+		s.session.samples = nil // another target's replay has another trend
 	}
 	if p := s.object.Status.Phase; p == "" || p == v1alpha1.PhasePending {
 		if f.Preflight, err = s.preflight(ctx, f.Source.Pod); err != nil {

@@ -80,6 +80,8 @@ const (
 	ReasonRestoreFailed    = "RestoreFailed"
 	ReasonCaughtUp         = "CaughtUp"
 	ReasonCutoff           = "ReplayCutoff"
+	ReasonOutpaced         = "Outpaced"
+	ReasonTooSlow          = "TooSlow"
 	ReasonFrozen           = "SourceFrozen"
 	ReasonCommitted        = "Committed"
 	ReasonAborted          = "Aborted"

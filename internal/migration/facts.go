@@ -15,7 +15,8 @@ type Policy struct {
 	Lease time.Duration
 	// Blink is the longest rest of a replay that is worth freezing the source for at once.
 	Blink time.Duration
-	// Trend is the time over which the lag has to shrink.
+	// Trend is the time over which a lag that clearly grows is believed to; one
+	// that is unclear is watched for three of them. See Foresee.
 	Trend time.Duration
 	// Report is the interval of progress reports before the replay, and Track during it.
 	Report, Track time.Duration
@@ -72,7 +73,7 @@ type Facts struct {
 
 	Decision   Verdict
 	Checkpoint *CheckpointResult // of this process; nil: not called, or by another process
-	Samples    []Sample          // lags of the last moments, the oldest first
+	Samples    []Sample          // of the last moments of the replay, the oldest first
 	Failure    *Error            // of the last action, if no retry helps
 	Blocked    Blocked           // the action that failed last
 	LastWrite  time.Time         // of the status

@@ -1,10 +1,12 @@
 package migration_test
 
 import (
+	"strings"
 	"testing"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"ms2m.dev/ms2m/api/v1alpha1"
@@ -237,11 +239,25 @@ func TestReplaying(t *testing.T) {
 	behind := func(n uint64) change {
 		return target(handover.Replaying, func(r *handover.Report) { r.Status.Number -= n; r.Status.Rate = 1 })
 	}
-	flat := func(f *migration.Facts) {
-		f.Samples = []migration.Sample{{At: f.Now.Add(-f.Policy.Trend), Messages: 30, Seconds: 30}}
+	// seen are the lags of the last moments: perSecond of the ten messages that
+	// arrive in a second stay.
+	seen := func(perSecond float64) change {
+		return func(f *migration.Facts) {
+			f.Samples = history(15, 10, 1, func(back float64) float64 { return 30 - perSecond*back })
+			f.Source.Report.Status.Confirmed, f.Target.Report.Status.Number = 1e6, 1e6-30
+		}
 	}
-	shrinking := func(f *migration.Facts) {
-		f.Samples = []migration.Sample{{At: f.Now.Add(-f.Policy.Trend), Messages: 31, Seconds: 31}}
+	cutoffIs := func(reason string, status metav1.ConditionStatus, figures string) func(*testing.T, migration.Plan) {
+		return func(t *testing.T, p migration.Plan) {
+			t.Helper()
+			c := meta.FindStatusCondition(p.Status.Conditions, v1alpha1.ConditionCutOff)
+			if c == nil || c.Status != status || c.Reason != reason || !strings.Contains(c.Message, figures) {
+				t.Errorf("condition %+v", c)
+			}
+			if got := p.Status.Cutoff; got == nil || got.Reason != reason || got.LagMessages != p.Status.Lag.Messages {
+				t.Errorf("cutoff %+v", got)
+			}
+		}
 	}
 	cutoff := func(f *migration.Facts) { f.Object.Spec.ReplayCutoffSeconds = 10 }
 	const freeze = "Send FREEZE to the source"
@@ -264,9 +280,12 @@ func TestReplaying(t *testing.T) {
 			}
 		}},
 		{name: "above replayCutoffSeconds, too early to tell", change: all(behind(30), cutoff), phase: v1alpha1.PhaseReplaying},
-		{name: "above replayCutoffSeconds, shrinking", change: all(behind(30), cutoff, shrinking), phase: v1alpha1.PhaseReplaying},
-		{name: "above replayCutoffSeconds, not shrinking", change: all(behind(30), cutoff, flat), action: freeze, phase: v1alpha1.PhaseFinalizing},
-		{name: "below replayCutoffSeconds, not shrinking", change: all(behind(30), flat), phase: v1alpha1.PhaseReplaying},
+		{name: "shrinking", change: all(behind(30), cutoff, seen(-10), func(f *migration.Facts) { f.Target.Report.Status.Rate = 20 }), phase: v1alpha1.PhaseReplaying,
+			check: cutoffIs(migration.ReasonWaiting, metav1.ConditionFalse, "the copy catches up: 30 messages outstanding (1.500 s), 10.0/s arrive, 20.0/s can be replayed, the lag closes in 3.0 s, cut-off 10 s")},
+		{name: "more arrives than is replayed", change: all(behind(30), cutoff, seen(1)), action: freeze, phase: v1alpha1.PhaseFinalizing,
+			check: cutoffIs(migration.ReasonOutpaced, metav1.ConditionTrue, "30 messages outstanding (30.000 s), 10.0/s arrive")},
+		{name: "the copy applies nothing", change: all(behind(30), cutoff, seen(10)), phase: v1alpha1.PhaseReplaying,
+			check: cutoffIs(migration.ReasonWaiting, metav1.ConditionFalse, "the copy applies nothing")},
 		{name: "too long", change: all(behind(30), later(600*time.Second)), action: freeze, phase: v1alpha1.PhaseFinalizing},
 		{name: "a gap", change: target(handover.Void, func(r *handover.Report) { r.Reason = handover.ReasonGap; r.Status.Decision = handover.Aborted }),
 			action: "Send ABORT to the source", reason: "Gap"},

@@ -39,14 +39,10 @@ func (p *planner) replaying() Plan {
 		}
 		return p.wait(p.Now.Add(p.Policy.Poll), "the source to say where it stands")
 	}
-	p.report(lag, false)
-	reason, message, freeze := p.cutoff(lag)
-	if !freeze {
-		p.set(v1alpha1.ConditionReplayed, metav1.ConditionFalse, ReasonWaiting, "the copy catches up")
+	p.set(v1alpha1.ConditionReplayed, metav1.ConditionFalse, ReasonWaiting, "END_REPLAY is not written")
+	if !p.cut(Foresee(p.Samples, lag, p.Policy.Trend), deadline) {
 		return p.wait(earlier(p.Now.Add(p.Policy.Poll), deadline), "the copy to catch up")
 	}
-	p.report(lag, true)
-	p.set(v1alpha1.ConditionReplayed, metav1.ConditionFalse, reason, message)
 	p.enter(v1alpha1.PhaseFinalizing)
 	return p.finalizing()
 }

@@ -11,6 +11,7 @@ import (
 	"ms2m.dev/ms2m/api/v1alpha1"
 	"ms2m.dev/ms2m/internal/instancetest"
 	"ms2m.dev/ms2m/internal/kubelet"
+	"ms2m.dev/ms2m/internal/migration"
 	"ms2m.dev/ms2m/sdk/handover"
 )
 
@@ -207,10 +208,17 @@ func TestCutoff(t *testing.T) {
 	w := newWorld(t)
 	w.mu.Lock()
 	stuck[v1alpha1.PhaseReplaying](w)
+	w.flowing = true
 	w.mu.Unlock()
 	w.start(nil)
 	w.create(func(m *v1alpha1.StatefulMigration) { m.Spec.ReplayCutoffSeconds = 5 })
-	w.phase(v1alpha1.PhaseCompleted)
+	m := w.phase(v1alpha1.PhaseCompleted)
+	// As much arrives as is replayed, by the samples of one trend; the rate that
+	// the copy gives may be higher.
+	if c := m.Status.Cutoff; c == nil || c.Reason != migration.ReasonOutpaced && c.Reason != migration.ReasonCutoff ||
+		c.LimitSeconds != 5 || c.LagMessages < 990 || c.ArrivalRate == "" || c.ReplayRate != "10.000" {
+		t.Errorf("%+v", c)
+	}
 	w.clean()
 }
 

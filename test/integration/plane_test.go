@@ -34,6 +34,7 @@ type plane struct {
 	checkpoints []func() error            // errors of the next kubelet calls
 	transfer    map[string]func() outcome // by direction: how the next legs end
 	wakes       func(pod string, in *instancetest.Instance)
+	flowing     bool // a message is handled, and another replayed, with every look
 	heard       map[string]*broker.Heard
 	wake        func(pod string)
 	taken       int // checkpoints
@@ -179,6 +180,16 @@ func (p port) Heard(pod string) (broker.Heard, bool) {
 	h := p.heard[pod]
 	if h == nil {
 		return broker.Heard{}, false
+	}
+	if in := p.instances[pod]; p.flowing && in != nil {
+		switch in.State {
+		case handover.Relaying:
+			in.Number++
+			in.Confirmed++
+		case handover.Replaying:
+			in.Number++
+		}
+		h.Last.Status = in.Status
 	}
 	out := *h
 	out.Answers = maps.Clone(h.Answers)
