@@ -40,14 +40,15 @@ tidy:
 	for m in $(modules); do (cd $$m && go mod tidy -diff) || exit 1; done
 
 .PHONY: unit
-unit: ## unit and property tests, the protocol's simulation
+unit: ## unit and property tests, the simulations of the protocol and of the library
 	go test $$(go list ./... | grep -v -e /internal/broker$$ -e /test/integration$$ -e /test/e2e$$)
-	cd sdk && go test ./handover/...
+	cd sdk && go test ./handover/... ./internal/...
+	cd sdk && go test -run '^TestSimulation' .
 	cd examples && go test ./...
 
 .PHONY: broker
 broker: $(bin)/lab deps ## the library and the manager's client on a real RabbitMQ
-	cd sdk && CGO_ENABLED=1 MS2M_LAB_BIN=$(bin)/lab go test -race -count=1 .
+	cd sdk && CGO_ENABLED=1 MS2M_LAB_BIN=$(bin)/lab go test -race -count=1 . -schedules 30
 	MS2M_LAB_BIN=$(bin)/lab go test -count=1 ./internal/broker
 
 .PHONY: integration

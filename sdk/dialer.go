@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"math/rand/v2"
+	"net"
 	"sync"
 	"time"
 
@@ -19,7 +20,16 @@ const (
 	// steady is how long a session must have lasted for the next attempt to
 	// follow at once again.
 	steady = 2 * time.Second
+	// openWithin bounds the opening of a session. The client's own bound, the
+	// heartbeat, is armed by a frame that it reads, and disarmed when the
+	// connection is open: a broker that is silent from that moment on would be
+	// waited for until TCP gives up, a quarter of an hour.
+	openWithin = 15 * time.Second
 )
+
+// jitter is a random time below the one given. The simulation, whose schedules
+// repeat, has its own.
+var jitter = rand.N[time.Duration]
 
 // dialer makes sessions, one at a time.
 type dialer struct {
@@ -44,7 +54,7 @@ func (d *dialer) begin(ctx context.Context, in *handover.Instance) {
 	d.backoff = min(max(2*d.backoff, minBackoff), maxBackoff)
 	d.busy.Go(func() {
 		if wait > 0 {
-			wait = wait/2 + rand.N(wait/2) // many services lose one broker at once
+			wait = wait/2 + jitter(wait/2) // many services lose one broker at once
 			select {
 			case <-ctx.Done():
 				return
@@ -65,7 +75,21 @@ func (d *dialer) begin(ctx context.Context, in *handover.Instance) {
 }
 
 func (d *dialer) open(begun, inPod bool, migration string) (*session, handover.Event, error) {
-	s, err := openSession(d.cfg, d.inbox)
+	cfg := d.cfg
+	var bound *time.Timer
+	cfg.Dial = func(network, addr string) (net.Conn, error) {
+		c, err := d.cfg.Dial(network, addr)
+		if err == nil {
+			bound = time.AfterFunc(openWithin, func() { _ = c.Close() })
+		}
+		return c, err
+	}
+	defer func() {
+		if bound != nil {
+			bound.Stop()
+		}
+	}()
+	s, err := openSession(cfg, d.inbox)
 	if err != nil {
 		return nil, nil, err
 	}

@@ -66,7 +66,7 @@ func TestHeld(t *testing.T) {
 }
 
 func TestDecisionIsWrittenOnce(t *testing.T) {
-	conn, err := amqp.Dial(broker.URL)
+	conn, err := amqp.Dial(broker().URL)
 	must(t, err)
 	defer conn.Close()
 	const migration = "decision-test"

@@ -39,6 +39,14 @@ func (s *session) consume(others *atomic.Int64) error {
 		if err := s.awaitConsumers(int(known)); err != nil {
 			return err
 		}
+	} else {
+		// Before consuming, for the connection may be lost before the broker's answer: it
+		// has a consumer of ours then.
+		n, err := s.consumers()
+		if err != nil {
+			return err
+		}
+		others.Store(int64(n))
 	}
 	ds, err := s.primary.Consume(s.cfg.Queue, consumerTag, false, false, false, false, nil)
 	if err != nil {

@@ -18,27 +18,36 @@ import (
 	"ms2m.dev/ms2m/sdk/handover"
 )
 
-var broker *brokertest.Broker
+// broker is the RabbitMQ of these tests, started by the first that needs it:
+// the simulation needs none.
+var broker = sync.OnceValue(startBroker)
 
-func TestMain(m *testing.M) { os.Exit(runTests(m)) }
+// atEnd is run when all tests have run.
+var atEnd []func() error
 
-func runTests(m *testing.M) (code int) {
-	check := func(err error) {
-		if err != nil {
-			fmt.Fprintln(os.Stderr, "these tests need RabbitMQ:", err)
+func TestMain(m *testing.M) {
+	code := m.Run()
+	for _, f := range slices.Backward(atEnd) {
+		if err := f(); err != nil {
+			fmt.Fprintln(os.Stderr, err)
 			code = 1
 		}
 	}
+	os.Exit(code)
+}
+
+func startBroker() *brokertest.Broker {
 	dir, err := os.MkdirTemp("", "sdk-test-")
-	check(err)
-	defer func() { check(os.RemoveAll(dir)) }()
-	broker, err = brokertest.Start(dir)
-	check(err)
-	if code != 0 {
-		return code
+	if err != nil {
+		panic(err)
 	}
-	defer func() { check(broker.Stop()) }()
-	return m.Run()
+	atEnd = append(atEnd, func() error { return os.RemoveAll(dir) })
+	b, err := brokertest.Start(dir)
+	if err != nil {
+		panic(fmt.Errorf("this test needs RabbitMQ: %w", err))
+	}
+	atEnd = append(atEnd, b.Stop)
+	return b
 }
 
 // service is a service as a user writes one, with the oracle inside: it keeps
@@ -123,7 +132,7 @@ func newService(t *testing.T, pod, queue, out string, work time.Duration) *servi
 	t.Helper()
 	s := &service{t: t, pod: pod, work: work, out: out}
 	c, err := New(Config{
-		URL: broker.URL, Queue: queue, Prefetch: 5, Handler: s.handle, Digest: s.digest, Dial: s.dial,
+		URL: broker().URL, Queue: queue, Prefetch: 5, Handler: s.handle, Digest: s.digest, Dial: s.dial,
 		Pod: PodInfo{UID: s.uid, Namespace: "test", Name: pod},
 	})
 	if err != nil {
@@ -163,7 +172,7 @@ type manager struct {
 
 func newManager(t *testing.T, migration string) *manager {
 	t.Helper()
-	conn, err := amqp.Dial(broker.URL)
+	conn, err := amqp.Dial(broker().URL)
 	must(t, err)
 	t.Cleanup(func() { conn.Close() })
 	ch, err := conn.Channel()
@@ -238,7 +247,7 @@ func producers(t *testing.T, queue string, names []string, n, size int, pace tim
 	var wg sync.WaitGroup
 	for _, name := range names {
 		wg.Go(func() {
-			conn, err := amqp.Dial(broker.URL)
+			conn, err := amqp.Dial(broker().URL)
 			if err != nil {
 				t.Error(err)
 				return

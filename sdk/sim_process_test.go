@@ -1,0 +1,191 @@
+package sdk
+
+import (
+	"context"
+	"errors"
+	"net"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"ms2m.dev/ms2m/sdk/handover"
+)
+
+// simProcess is a process: the library and its application.
+type simProcess struct {
+	s    *sim
+	name string
+	pod  string
+	c    *Consumer
+
+	mu        sync.Mutex
+	applied   []string // the application's state
+	handlings []*simHandling
+	dials     []*simDial
+	dropDial  bool // the next dial is of the past: see wake
+	imaged    time.Time
+	cancel    context.CancelFunc
+	done      chan error
+	over      bool
+}
+
+// simHandling is a call of the handler that has not returned.
+type simHandling struct {
+	m    *Message
+	goOn chan struct{}
+}
+
+type simDial struct {
+	conn chan net.Conn
+}
+
+var errRefused = errors.New("connection refused")
+
+// handle is the service's handler. It returns when the driver says so.
+func (p *simProcess) handle(_ context.Context, m *Message) error {
+	h := &simHandling{m: m, goOn: make(chan struct{})}
+	p.mu.Lock()
+	p.handlings = append(p.handlings, h)
+	p.mu.Unlock()
+	<-h.goOn
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.handlings = slices.DeleteFunc(p.handlings, func(o *simHandling) bool { return o == h })
+	p.applied = append(p.applied, m.Identity())
+	m.Publish(Output{RoutingKey: simOut, Body: []byte(m.Identity())})
+	return nil
+}
+
+func (p *simProcess) running() []*simHandling {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return slices.Clone(p.handlings)
+}
+
+func (p *simProcess) finish(h *simHandling) string {
+	close(h.goOn)
+	return p.name + " " + h.m.Identity()
+}
+
+func (p *simProcess) state() []byte {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return []byte(strings.Join(p.applied, ","))
+}
+
+func (p *simProcess) uid() (string, error) { return p.pod, nil }
+
+// dial waits until the driver lets the broker answer.
+func (p *simProcess) dial(string, string) (net.Conn, error) {
+	d := &simDial{conn: make(chan net.Conn)}
+	p.mu.Lock()
+	if p.dropDial {
+		p.dropDial = false
+		p.mu.Unlock()
+		return nil, errRefused
+	}
+	p.dials = append(p.dials, d)
+	p.mu.Unlock()
+	if c := <-d.conn; c != nil {
+		return c, nil
+	}
+	return nil, errRefused
+}
+
+func (p *simProcess) waiting() int {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return len(p.dials)
+}
+
+// connect lets the broker accept what was dialled first, or refuse it.
+func (p *simProcess) connect() string {
+	p.mu.Lock()
+	d := p.dials[0]
+	p.dials = p.dials[1:]
+	p.mu.Unlock()
+	if p.s.up > 0 {
+		p.s.up--
+		d.conn <- nil
+		return p.name + " refused"
+	}
+	client, conn := p.s.b.Accept(p.name)
+	d.conn <- client
+	conn.Handshake(p.s.wait)
+	return conn.String()
+}
+
+// refuse refuses all that was dialled.
+func (p *simProcess) refuse() bool {
+	p.mu.Lock()
+	dials := p.dials
+	p.dials = nil
+	p.mu.Unlock()
+	for _, d := range dials {
+		d.conn <- nil
+	}
+	return len(dials) > 0
+}
+
+func (p *simProcess) start() {
+	ctx, cancel := context.WithCancel(context.Background())
+	p.cancel, p.done = cancel, make(chan error, 1)
+	go func() { p.done <- p.c.Run(ctx) }()
+}
+
+func (p *simProcess) stop() { p.cancel() }
+
+func (p *simProcess) ended() bool {
+	select {
+	case err := <-p.done:
+		p.over = true
+		if err != nil {
+			p.s.fail("%s ended: %v", p.name, err)
+		}
+	default:
+	}
+	return p.over
+}
+
+var errDeadSocket = errors.New("read: connection reset by peer")
+
+// image copies the process as a checkpoint does. Everything in it waits at this
+// moment: for the broker, for the driver, for time.
+func (p *simProcess) image(name, pod string) *simProcess {
+	t := &simProcess{s: p.s, name: name, pod: pod, applied: slices.Clone(p.applied), imaged: time.Now()}
+	cfg := p.c.cfg
+	cfg.Pod.UID, cfg.Handler, cfg.Digest, cfg.Dial = t.uid, t.handle, t.state, t.dial
+	t.c = &Consumer{cfg: cfg, inbox: newInbox(), epoch: p.c.epoch, in: p.c.in.Clone()}
+	t.c.in.SetDigest(t.state)
+	t.c.others.Store(p.c.others.Load())
+	t.c.state.Store(t.c.in.State())
+	if p.c.session != nil {
+		// What is left of it in the copy: an object whose socket is dead, and
+		// whose goroutines will say so.
+		t.c.session = &session{cfg: cfg, inbox: t.c.inbox, ops: make(chan struct{}, 1), done: make(chan struct{})}
+		t.c.session.once.Do(func() {})
+	}
+	return t
+}
+
+// wake lets the copy run on. Its clock did not run meanwhile. Run begins with
+// a dial, which the copied process had behind it if it had a connection: that
+// dial fails, and is of no consequence as it belongs to no session.
+func (p *simProcess) wake() {
+	p.c.epoch = p.c.epoch.Add(time.Since(p.imaged))
+	dead := p.c.session
+	p.dropDial = dead != nil
+	p.start()
+	p.s.wait()
+	if dead != nil {
+		p.c.inbox.post(posted{session: dead, lost: errDeadSocket})
+	}
+}
+
+// owner reports whether the process holds itself for the service's owner. A
+// copy does until it has looked which pod it is in. A source that is Finishing
+// does though END_REPLAY is out, until it hears that the broker has it.
+func (p *simProcess) owner() bool {
+	return p.c.Owner() && p.c.in.Status().PodUID == p.pod && p.c.State() != handover.Finishing
+}
