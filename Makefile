@@ -35,6 +35,10 @@ generate: ## generate deepcopy functions, CRDs, RBAC and mocks
 generated: generate
 	@git diff --exit-code -- api config internal || { echo "generated files are not up to date: commit what make generate made"; exit 1; }
 
+.PHONY: states
+states: ## draw docs/states.svg (needs Debian's graphviz; a test tells when it is stale)
+	go run ./hack/states
+
 .PHONY: tidy
 tidy:
 	for m in $(modules); do (cd $$m && go mod tidy -diff) || exit 1; done

@@ -3,6 +3,7 @@ module ms2m.dev/ms2m
 go 1.26.6
 
 require (
+	github.com/santhosh-tekuri/jsonschema/v6 v6.0.3
 	go.uber.org/mock v0.6.0
 	ms2m.dev/ms2m/sdk v0.0.0
 )

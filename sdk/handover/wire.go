@@ -196,8 +196,9 @@ type Status struct {
 	Number uint64 `json:"number"`
 	// Confirmed is the number of the last entry confirmed by the broker.
 	Confirmed uint64 `json:"confirmed,omitempty"`
-	// Rate is the measured rate of replaying (Replaying), in messages per second
-	// of the time in which there was something to apply; zero while unknown.
+	// Rate is the measured rate of handling (Relaying), or of replaying
+	// (Replaying) per second of the time in which there was something to apply, in
+	// messages per second; zero while unknown.
 	Rate float64 `json:"rate,omitempty"`
 	// PauseMillis is how long the last checkpoint kept handlers from
 	// starting: from PREPARE's receipt to RESUME's, freeze included.
