@@ -16,6 +16,7 @@ type Consumer struct {
 	inbox *inbox
 	epoch time.Time // of the instance's clock: monotonic, goes on in a restored process
 	state atomic.Value
+	owner atomic.Bool
 	// others is how many more consumers the queue had, besides this one, when
 	// this one began to consume; -1: it has not yet.
 	others atomic.Int64
@@ -51,7 +52,7 @@ func New(cfg Config) (*Consumer, error) {
 		// as a copy, too.
 		c.in.Step(c.now(), handover.Looked{Pod: pod})
 	}
-	c.state.Store(c.in.State())
+	c.tell()
 	return c, nil
 }
 
@@ -61,7 +62,7 @@ func (c *Consumer) State() handover.State { return c.state.Load().(handover.Stat
 // Owner reports whether this process owns the service's state: whether what it
 // holds in memory is the present truth. It is false in a copy that is not live
 // yet and in a source that waits for the copy to take over.
-func (c *Consumer) Owner() bool { return c.State().Owner() }
+func (c *Consumer) Owner() bool { return c.owner.Load() }
 
 // Run consumes until ctx ends, over any number of connections. When ctx ends it
 // finishes what is in hand, bounded by Config.ShutdownGrace, and returns nil.
@@ -137,8 +138,8 @@ func (c *Consumer) handle(ctx context.Context, p posted, dials *dialer) {
 
 // step tells the instance an event and does what it answers.
 func (c *Consumer) step(ev handover.Event) {
-	if c.in.State() == handover.Paused {
-		// The one state that a good copy wakes in: look before anything acts.
+	if _, lost := ev.(handover.Disconnected); lost || c.in.State() == handover.Paused {
+		// A good copy wakes Paused, and any copy finds its connection dead: look before anything acts.
 		if pod, err := c.cfg.Pod.UID(); err == nil {
 			c.perform(c.in.Step(c.now(), handover.Looked{Pod: pod}))
 		}
@@ -148,7 +149,13 @@ func (c *Consumer) step(ev handover.Event) {
 	if after := c.in.State(); after != before {
 		c.cfg.Logger.Info("ms2m: state", "from", before, "to", after, "number", c.in.Number(), "migration", c.in.Status().Migration)
 	}
+	c.tell()
+}
+
+// tell makes known to other goroutines where the instance stands.
+func (c *Consumer) tell() {
 	c.state.Store(c.in.State())
+	c.owner.Store(c.in.Owner())
 }
 
 func (c *Consumer) now() time.Duration { return time.Since(c.epoch) }

@@ -29,6 +29,7 @@ const (
 	ConditionTransferred  = "Transferred"  // the image is in the repository under its digest
 	ConditionRestored     = "Restored"     // the copy answers on the target node
 	ConditionCutOff       = "CutOff"       // the source is to be frozen, with the rule and its figures
+	ConditionTakeover     = "Takeover"     // the source has ended; the copy goes on from image and replay queue
 	ConditionReplayed     = "Replayed"     // the copy has applied everything up to END_REPLAY
 	ConditionCommitted    = "Committed"    // COMMIT (True) or ABORT (False) stands at the broker
 	ConditionSucceeded    = "Succeeded"    // the end: True Completed, False Failed, with the reason

@@ -46,7 +46,7 @@ func (s *scope) act(ctx context.Context, action migration.Action) error {
 	case migration.VerifyImage:
 		return s.verifyImage(ctx, a)
 	case migration.DeleteImage:
-		return s.did(migration.StepImageDeleted, registryError(s.Registry.Delete(ctx, a.Reference)))
+		return s.did(migration.StepImageDeleted(a.Reference), registryError(s.Registry.Delete(ctx, a.Reference)))
 	}
 	if err := s.unreachable(); err != nil {
 		return err
@@ -248,7 +248,7 @@ func (s *scope) verifyImage(ctx context.Context, a migration.VerifyImage) error 
 	if !found {
 		return migration.Fatal(migration.ReasonTransferFailed, fmt.Errorf("the repository does not have %s", a.Reference))
 	}
-	return s.did(migration.StepImageVerified, nil)
+	return s.did(migration.StepImageVerified(a.Reference), nil)
 }
 
 // apiError judges an error of the API server.

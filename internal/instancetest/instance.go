@@ -15,6 +15,8 @@ type Instance struct {
 	Mute bool
 	// RefusePrepare and RefuseFreeze make it refuse that often.
 	RefusePrepare, RefuseFreeze int
+	// Fence is what it was told to fence off; nil: it was not told TAKEOVER.
+	Fence *string
 	// Behind is how far the target is behind, and stays.
 	Behind uint64
 }
@@ -53,6 +55,10 @@ func (in *Instance) Take(c handover.Command, decision handover.Decision) handove
 		if in.State == handover.Restored {
 			in.State = handover.Replaying
 		}
+	case handover.TakeOver:
+		if in.State == handover.Replaying {
+			in.Fence = &c.FencePodUID
+		}
 	case handover.Freeze:
 		if in.RefuseFreeze > 0 {
 			in.RefuseFreeze--
@@ -74,7 +80,7 @@ func (in *Instance) Obey(d handover.Decision) {
 	}
 	in.Decision = d
 	switch in.State {
-	case handover.Paused, handover.Relaying, handover.Frozen:
+	case handover.Paused, handover.Relaying, handover.Frozen, handover.Held:
 		in.State = handover.Live
 		if d == handover.Commit {
 			in.State = handover.Retired

@@ -88,13 +88,17 @@ func (p *planner) attemptUntil() time.Time {
 	return p.status.AttemptStartedAt.Add(p.attemptTime())
 }
 
-// orphaned reports whether the attempt was begun by another process, which may
-// have called the kubelet: its answer is lost, and with it the image.
+// orphaned reports whether nothing more comes of the attempt: its copy was no
+// good, or it was begun by another process, which may have called the kubelet;
+// its answer is lost, and with it the image.
 func (p *planner) orphaned() bool { return p.status.AttemptEpoch != p.status.Epoch }
 
 // nextAttempt begins an attempt, when the source is where PREPARE is taken.
 // why is what became of the last one.
 func (p *planner) nextAttempt(why *Error) Plan {
+	if c := p.get(v1alpha1.ConditionCheckpointed); why == nil && c != nil && c.Reason == string(handover.ReasonNotPaused) {
+		why = Passing(c.Reason, errNotPaused)
+	}
 	if why == nil {
 		why = Passing(ReasonCheckpointVoid, errLostAnswer)
 	}

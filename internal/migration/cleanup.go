@@ -65,7 +65,7 @@ func (p *planner) tidy() *Plan {
 		plan = p.outlast("the node agents to remove what they left on the nodes")
 	case !p.Done[StepReplayQueueGone]:
 		plan = p.act(DeleteReplayQueue{Queue: p.replayQueue()})
-	case image != nil && !p.retained() && !p.Done[StepImageDeleted]:
+	case image != nil && !p.retained() && !p.Done[StepImageDeleted(image.Reference)]:
 		plan = p.act(DeleteImage{Reference: image.Reference})
 	case !p.Done[StepMarksRemoved] && !p.marksNeeded():
 		plan = p.act(RemoveMarks{Keys: HoldKeys(p.Object, p.status.SourcePodUID)})

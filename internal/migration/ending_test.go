@@ -58,7 +58,7 @@ func TestAborting(t *testing.T) {
 		{name: "the image stays", change: all(gone, done(migration.StepTransfersDeleted, migration.StepReplayQueueGone), noLegs, func(f *migration.Facts) {
 			f.Object.Spec.CheckpointRetention = v1alpha1.RetentionRetain
 		}), action: "RemoveMarks", reason: "Gap"},
-		{name: "the marks go last", change: all(gone, done(migration.StepTransfersDeleted, migration.StepReplayQueueGone, migration.StepImageDeleted), noLegs), action: "RemoveMarks", reason: "Gap"},
+		{name: "the marks go last", change: all(gone, done(migration.StepTransfersDeleted, migration.StepReplayQueueGone, migration.StepImageDeleted(reference)), noLegs), action: "RemoveMarks", reason: "Gap"},
 		{name: "failed", change: all(gone, done(everything...), noLegs), action: "ended", phase: v1alpha1.PhaseFailed, reason: "Gap"},
 		{name: "a mute source finds the decision", change: all(won, done(everything...), noLegs, func(f *migration.Facts) {
 			f.Target.Pod, f.Done[migration.StepMarksRemoved] = nil, false
@@ -76,7 +76,7 @@ func TestAborting(t *testing.T) {
 }
 
 var everything = []migration.Step{
-	migration.StepTransfersDeleted, migration.StepReplayQueueGone, migration.StepImageDeleted, migration.StepMarksRemoved,
+	migration.StepTransfersDeleted, migration.StepReplayQueueGone, migration.StepImageDeleted(reference), migration.StepMarksRemoved,
 }
 
 func noLegs(f *migration.Facts) { f.Push, f.Stage, f.Transfers = nil, nil, 0 }

@@ -28,6 +28,9 @@ func Fatal(reason string, err error) *Error { return &Error{Reason: reason, Err:
 // errLostAnswer is what is known about a checkpoint that another process took.
 var errLostAnswer = errors.New("the manager was restarted while the checkpoint was taken: its answer is lost")
 
+// errNotPaused is what is known about an image whose copy woke in another state than Paused.
+var errNotPaused = errors.New("the copy woke outside the safe point: the source's deadline had passed before it was frozen")
+
 func errorf(format string, args ...any) error { return fmt.Errorf(format, args...) }
 
 // AsError makes any error an *Error; what has no reason yet is taken to pass.
@@ -75,6 +78,7 @@ const (
 	ReasonTransferFailed   = "TransferFailed"
 	ReasonUnschedulable    = "Unschedulable"
 	ReasonTargetNameTaken  = "TargetNameTaken"
+	ReasonTakeover         = "Takeover"
 	ReasonTargetRejected   = "TargetRejected"
 	ReasonTargetLost       = "TargetLost"
 	ReasonRestoreFailed    = "RestoreFailed"

@@ -105,12 +105,16 @@ type Step string
 const (
 	StepHolds            Step = "Holds"
 	StepReplayQueue      Step = "ReplayQueue"
-	StepImageVerified    Step = "ImageVerified"
 	StepTransfersDeleted Step = "TransfersDeleted"
 	StepReplayQueueGone  Step = "ReplayQueueGone"
-	StepImageDeleted     Step = "ImageDeleted"
 	StepMarksRemoved     Step = "MarksRemoved"
 )
+
+// StepImageVerified is to have found an image in the repository.
+func StepImageVerified(reference string) Step { return Step("ImageVerified " + reference) }
+
+// StepImageDeleted is to have deleted an image; each attempt has its own.
+func StepImageDeleted(reference string) Step { return Step("ImageDeleted " + reference) }
 
 // Instance is the source or the target: its pod and what the library in it said.
 type Instance struct {

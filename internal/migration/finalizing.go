@@ -14,14 +14,18 @@ func (p *planner) finalizing() Plan {
 	if reason, message, ok := p.targetTrouble(); !ok {
 		return p.giveUp(reason, message)
 	}
-	if reason, message, ok := p.sourceTrouble(); !ok && !p.frozen() {
-		return p.giveUp(reason, message)
+	if !p.frozen() {
+		if plan := p.needSource(); plan != nil {
+			return *plan
+		}
 	}
 	if p.late(deadline) {
 		return p.giveUp(ReasonDeadline, p.overdue(v1alpha1.ConditionReplayed, "deadlines.finalizeSeconds"))
 	}
 	switch state := p.state(RoleSource); {
 	case p.frozen():
+	case p.takesOver():
+		return p.ask(RoleTarget, handover.TakeOver, deadline, "the target to take over")
 	case state == handover.Relaying:
 		if no := p.refused(RoleSource, handover.Freeze); no != nil {
 			// It relays on, and nothing is lost: it is asked once more.

@@ -12,13 +12,18 @@ import (
 )
 
 // TargetName is the name of the target pod: the name that the pod had before
-// it was ever moved, and a few characters of the migration's UID. It fits a
-// DNS label, because the pod's host name is made of it.
+// it was ever moved, and a few characters of the migration's UID. A further
+// attempt gets another, for the copy of the one before may not be forgotten
+// everywhere. It fits a DNS label, because the pod's host name is made of it.
 func TargetName(m *v1alpha1.StatefulMigration, source *corev1.Pod) string {
 	if m.Status.TargetPodName != "" {
 		return m.Status.TargetPodName
 	}
-	return join(63, BaseName(source), suffix(m))
+	name := suffix(m)
+	if m.Status.Attempt > 1 {
+		name = fmt.Sprintf("%s-%d", name, m.Status.Attempt)
+	}
+	return join(63, BaseName(source), name)
 }
 
 // BaseName is the name that a pod had before it was ever moved.

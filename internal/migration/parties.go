@@ -111,22 +111,14 @@ func words(r *handover.Report) string {
 // sourceTrouble says why the migration cannot go on with this source; ok means
 // that nothing is known against it.
 func (p *planner) sourceTrouble() (reason, message string, ok bool) {
-	pod := p.Source.Pod
-	switch {
-	case pod == nil:
-		return ReasonSourceLost, "the source pod is gone", false
-	case pod.UID != p.status.SourcePodUID:
-		return ReasonSourceLost, "the source pod was replaced by another of its name", false
-	case !p.alive(RoleSource):
-		return ReasonSourceLost, "the source pod has ended: " + string(pod.Status.Phase), false
+	if reason, message, lost := p.sourceLost(); lost {
+		return reason, message, false
 	}
 	switch p.state(RoleSource) {
 	case handover.Live:
 		if p.is(v1alpha1.ConditionCheckpointed) {
 			return ReasonAborted, "the source has left the migration: it is Live and does not relay", false
 		}
-	case handover.Held:
-		return ReasonSourceRestarted, "the source's container was restarted: its state is lost with the process", false
 	case handover.Void, handover.Restored, handover.Replaying:
 		return ReasonSourceRestarted, "the source pod answers as a copy: " + string(p.state(RoleSource)), false
 	}

@@ -175,7 +175,7 @@ func TestTransferring(t *testing.T) {
 		{name: "failed", change: func(f *migration.Facts) { f.Push = leg(metav1.ConditionFalse, "Unauthorized", "401") },
 			action: "WriteAbort", reason: "Unauthorized"},
 		{name: "pushed", change: pushed, action: "VerifyImage"},
-		{name: "verified", change: all(pushed, func(f *migration.Facts) { f.Done[migration.StepImageVerified] = true }),
+		{name: "verified", change: all(pushed, func(f *migration.Facts) { f.Done[migration.StepImageVerified(reference)] = true }),
 			action: "CreateTarget", phase: v1alpha1.PhaseRestoring},
 		{name: "not there", change: all(pushed, func(f *migration.Facts) { f.Failure = migration.Fatal(migration.ReasonTransferFailed, errTest) }),
 			action: "WriteAbort", reason: migration.ReasonTransferFailed},
@@ -227,8 +227,33 @@ func TestRestoring(t *testing.T) {
 				Waiting: &corev1.ContainerStateWaiting{Reason: "RunContainerError", Message: "criu: cpu flags"},
 			}}}
 		}), action: "WriteAbort", reason: migration.ReasonRestoreFailed},
-		{name: "void", change: all(staged, target(handover.Void, func(r *handover.Report) { r.Reason = handover.ReasonNotPaused })),
-			action: "WriteAbort", reason: "NotPaused"},
+		{name: "void", change: all(staged, target(handover.Void, func(r *handover.Report) { r.Reason = handover.ReasonDeadline })),
+			action: "WriteAbort", reason: "Deadline"},
+		{name: "the image was no good: the copy goes", change: all(staged, recorded, notPaused), action: "DeletePod"},
+		{name: "… and is going", change: all(staged, recorded, notPaused, func(f *migration.Facts) {
+			at := metav1.NewTime(now)
+			f.Target.Pod.DeletionTimestamp = &at
+			f.Target.Sent = said(handover.Hello)
+		})},
+		{name: "… then the image", change: all(staged, recorded, notPaused, func(f *migration.Facts) { f.Target.Pod = nil }), action: "DeleteImage"},
+		{name: "… then there is another attempt", change: all(staged, recorded, notPaused, done(migration.StepImageDeleted(reference)), func(f *migration.Facts) { f.Target.Pod = nil }),
+			action: "Send PREPARE to the source", phase: v1alpha1.PhaseCheckpointing, check: func(t *testing.T, p migration.Plan) {
+				if s := p.Status; s.Attempt != 2 || s.TargetPodName != "" || s.TargetPodUID != "" || s.CheckpointImage != nil || s.CheckpointID != "" {
+					t.Errorf("%+v", s)
+				}
+				if c := p.Action.(migration.Send).Command; c.Attempt != 2 || c.DeadlineMillis != 120_000 {
+					t.Errorf("%+v", c)
+				}
+			}},
+		{name: "… also if only the record knows", change: all(staged, recorded, done(migration.StepImageDeleted(reference)), func(f *migration.Facts) {
+			f.Target.Pod = nil
+			condition(f.Object, v1alpha1.ConditionRestored, metav1.ConditionFalse, "NotPaused")
+		}), action: "Send PREPARE to the source", phase: v1alpha1.PhaseCheckpointing},
+		{name: "… but not for ever", change: all(staged, recorded, notPaused, done(migration.StepImageDeleted(reference)), func(f *migration.Facts) {
+			f.Target.Pod, f.Object.Status.Attempt = nil, 5
+		}), action: "WriteAbort", reason: "NotPaused"},
+		{name: "the source has ended, the target can be made", change: func(f *migration.Facts) { f.Source.Pod.Status.Phase = corev1.PodFailed }, action: "CreateTarget"},
+		{name: "the source is gone, nothing tells what the target is like", change: func(f *migration.Facts) { f.Source.Pod = nil }, action: "WriteAbort", reason: migration.ReasonSourceLost},
 		{name: "fresh", change: all(staged, target(handover.Held)), action: "WriteAbort", reason: migration.ReasonRestoreFailed},
 		{name: "restored", change: all(staged, target(handover.Restored)), action: "Send START_REPLAY to the target", phase: v1alpha1.PhaseReplaying},
 		{name: "late", change: all(staged, later(300*time.Second)), action: "WriteAbort", reason: migration.ReasonDeadline},
@@ -290,7 +315,8 @@ func TestReplaying(t *testing.T) {
 		{name: "a gap", change: target(handover.Void, func(r *handover.Report) { r.Reason = handover.ReasonGap; r.Status.Decision = handover.Aborted }),
 			action: "Send ABORT to the source", reason: "Gap"},
 		{name: "the target is gone", change: func(f *migration.Facts) { f.Target.Pod = nil }, action: "WriteAbort", reason: migration.ReasonTargetLost},
-		{name: "the source is gone", change: func(f *migration.Facts) { f.Source.Pod = nil }, action: "WriteAbort", reason: migration.ReasonSourceLost},
+		{name: "the source is gone", change: func(f *migration.Facts) { f.Source.Pod = nil }, action: "Send TAKEOVER to the target", phase: v1alpha1.PhaseFinalizing, check: fences(sourceUID)},
+		{name: "its container was restarted", change: source(handover.Held), action: "Send TAKEOVER to the target", phase: v1alpha1.PhaseFinalizing, check: fences("")},
 		{name: "the source gave up", change: source(handover.Live, func(r *handover.Report) { r.Status.Decision = handover.Aborted }),
 			action: "DeletePod", reason: migration.ReasonAborted},
 		{name: "nothing known after a restart", change: func(f *migration.Facts) { f.Target.Report, f.Target.Sent = nil, nil }, action: helloTarget},
@@ -313,7 +339,7 @@ func TestFinalizing(t *testing.T) {
 				t.Errorf("%+v", p.Status.Positions)
 			}
 		}},
-		{name: "the source is gone before END_REPLAY", change: func(f *migration.Facts) { f.Source.Pod = nil }, action: "WriteAbort", reason: migration.ReasonSourceLost},
+		{name: "the source is gone before END_REPLAY", change: func(f *migration.Facts) { f.Source.Pod = nil }, action: "Send TAKEOVER to the target", check: fences(sourceUID)},
 		{name: "the source is gone after END_REPLAY", change: func(f *migration.Facts) {
 			f.Source.Pod = nil
 			condition(f.Object, v1alpha1.ConditionReplayed, metav1.ConditionFalse, migration.ReasonFrozen)
@@ -332,4 +358,31 @@ func TestFinalizing(t *testing.T) {
 			}
 		}},
 	})
+}
+
+// recorded is a target pod whose name and UID are recorded.
+func recorded(f *migration.Facts) {
+	f.Object.Status.TargetPodName, f.Object.Status.TargetPodUID = "counter-abc", targetUID
+	f.Target.Pod = pod("counter-abc", targetUID, "node-b")
+	f.Target.Pod.Labels[v1alpha1.LabelMigration] = uid
+}
+
+// notPaused is a copy that woke outside the safe point.
+func notPaused(f *migration.Facts) {
+	target(handover.Void, func(r *handover.Report) { r.Reason = handover.ReasonNotPaused })(f)
+}
+
+// fences checks what TAKEOVER fences off.
+func fences(pod string) func(*testing.T, migration.Plan) {
+	return func(t *testing.T, p migration.Plan) {
+		if c := p.Action.(migration.Send).Command; c.FencePodUID != pod {
+			t.Errorf("fences %q off, want %q", c.FencePodUID, pod)
+		}
+		for _, c := range p.Status.Conditions {
+			if c.Type == v1alpha1.ConditionTakeover && c.Status == metav1.ConditionTrue {
+				return
+			}
+		}
+		t.Error("no condition tells about the takeover")
+	}
 }

@@ -164,6 +164,10 @@ func (p *planner) command(role Role, kind handover.CommandKind) handover.Command
 	case handover.StartReplay:
 		c.ReplayQueue = p.replayQueue()
 		c.DeadlineMillis = (seconds(d.ReplaySeconds) + seconds(d.FinalizeSeconds)).Milliseconds()
+	case handover.TakeOver:
+		if p.state(RoleSource) != handover.Held {
+			c.FencePodUID = string(p.status.SourcePodUID)
+		}
 	case handover.Freeze:
 		// Half, so that a source whose handlers did not finish can be asked once more.
 		c.DeadlineMillis = seconds(d.FinalizeSeconds).Milliseconds() / 2
@@ -220,6 +224,17 @@ func (p *planner) enter(phase v1alpha1.MigrationPhase) {
 	}
 	p.status.PhaseTimes = append(p.status.PhaseTimes,
 		v1alpha1.PhaseTime{Phase: phase, StartedAt: metav1.NewMicroTime(p.Now)})
+}
+
+// back goes to an earlier phase: what comes after it is entered anew.
+func (p *planner) back(phase v1alpha1.MigrationPhase) {
+	for i := range p.status.PhaseTimes {
+		if p.status.PhaseTimes[i].Phase == phase {
+			p.status.PhaseTimes = p.status.PhaseTimes[:i]
+			break
+		}
+	}
+	p.enter(phase)
 }
 
 // since is when the present phase began. A phase that was set by hand has no

@@ -38,7 +38,8 @@ func (w *world) step(how int) (ended bool) {
 		w.crash()
 		return false
 	}
-	if before, after := w.object.Status.Phase, plan.Status.Phase; rank(after) < rank(before) {
+	again := plan.Status.Phase == v1alpha1.PhaseCheckpointing && plan.Status.Attempt >= w.object.Status.Attempt
+	if before, after := w.object.Status.Phase, plan.Status.Phase; rank(after) < rank(before) && !again {
 		w.violated("the phase went back from %s to %s", before, after)
 	}
 	w.object.Status = plan.Status
@@ -99,12 +100,16 @@ func (w *world) do(l *v1alpha1.CheckpointTransfer, failing bool) {
 	case l.Spec.Direction == v1alpha1.TransferPush && !w.archives[l.Spec.Archive]:
 		c.Status, c.Reason = metav1.ConditionFalse, "NotFound"
 	case l.Spec.Direction == v1alpha1.TransferPush:
-		l.Status.Image, w.image = &v1alpha1.CheckpointImage{Reference: reference, Digest: "sha256:00"}, true
+		l.Status.Image = &v1alpha1.CheckpointImage{Reference: reference + fmt.Sprint(l.Spec.Attempt), Digest: "sha256:00"}
+		w.images[l.Status.Image.Reference] = true
 	case l.Spec.Direction == v1alpha1.TransferStage && w.targetPod == nil: // laid out for nobody
 	case l.Spec.Direction == v1alpha1.TransferStage:
 		w.target = &instancetest.Instance{Status: handover.Status{
 			PodUID: targetUID, State: handover.Restored, Migration: uid, Attempt: int(l.Spec.Attempt), Queue: "orders",
 		}}
+		if w.badImage {
+			w.target.State, w.target.Reason, w.badImage = handover.Void, handover.ReasonNotPaused, false
+		}
 	default:
 		clear(w.archives)
 	}
@@ -113,6 +118,18 @@ func (w *world) do(l *v1alpha1.CheckpointTransfer, failing bool) {
 
 // settle lets the instances decide among themselves.
 func (w *world) settle() {
+	if w.target != nil && w.target.State == handover.Replaying && w.target.Fence != nil {
+		if alive := w.source != nil && w.source.State != handover.Held; alive {
+			w.violated("TAKEOVER while the source lives: it is %s", w.source.State)
+		}
+		if w.decision == handover.Undecided {
+			w.decision = handover.Commit
+		}
+		w.target.Obey(w.decision)
+		if w.source != nil {
+			w.source.Obey(w.decision)
+		}
+	}
 	if w.source == nil || w.target == nil || w.source.State != handover.Frozen || w.target.State != handover.Replaying {
 		return
 	}
@@ -132,6 +149,26 @@ func (w *world) giveUp(in *instancetest.Instance) {
 		w.decision = handover.Aborted
 	}
 	in.Obey(w.decision)
+}
+
+// lose ends the source's process: a fresh one starts in its pod, under the
+// hold if there is one, or the pod goes with it.
+func (w *world) lose(pod bool) {
+	if w.source == nil {
+		return
+	}
+	if pod {
+		w.source, w.sourcePod = nil, nil
+		return
+	}
+	fresh := &instancetest.Instance{Status: handover.Status{
+		PodUID: sourceUID, State: handover.Live, Queue: "orders", Identity: handover.IdentityMessageID,
+	}}
+	if w.holds {
+		fresh.State, fresh.Migration = handover.Held, uid
+		fresh.Obey(w.decision)
+	}
+	w.source = fresh
 }
 
 // say lets the instances report unasked.
@@ -172,7 +209,7 @@ func TestWhateverHappens(t *testing.T) {
 
 func (w *world) misfortune(t *rapid.T, i int) (ended bool) {
 	switch rapid.SampledFrom([]string{
-		"step", "step", "step", "step", "step", "step", "die", "turn", "turn", "turn", "say", "time", "fail", "source", "target", "delete", "kubelet", "drain",
+		"step", "step", "step", "step", "step", "step", "die", "turn", "turn", "turn", "say", "time", "fail", "source", "target", "delete", "kubelet", "drain", "crash", "bad image",
 	}).Draw(t, fmt.Sprintf("event %d", i)) {
 	case "step":
 		return w.step(goesOn)
@@ -194,6 +231,12 @@ func (w *world) misfortune(t *rapid.T, i int) (ended bool) {
 		if rapid.IntRange(0, 9).Draw(t, "one of ten") == 0 {
 			w.giveUp(w.target)
 		}
+	case "crash":
+		if rapid.IntRange(0, 5).Draw(t, "one of six") == 0 {
+			w.lose(rapid.Bool().Draw(t, "with its pod"))
+		}
+	case "bad image":
+		w.badImage = true
 	case "kubelet":
 		w.failing = migration.Passing(migration.ReasonCheckpointFailed, errTest)
 	case "drain":
@@ -232,16 +275,16 @@ func (w *world) verify(t *rapid.T) {
 	switch {
 	case completed && (w.sourcePod != nil || w.target == nil || w.target.State != handover.Live):
 		t.Fatalf("completed, but\n%s", w)
-	case !completed && (w.targetPod != nil || w.source == nil || w.source.State != handover.Live):
+	case !completed && (w.targetPod != nil || w.sourcePod != nil && w.source.State != handover.Live):
 		t.Fatalf("failed, but\n%s", w)
-	case w.holds || w.queue || w.decision != "" || w.image || len(w.legs) > 0 || len(w.archives) > 0:
+	case w.holds || w.queue || w.decision != "" || len(w.images) > 0 || len(w.legs) > 0 || len(w.archives) > 0:
 		t.Fatalf("something is left behind\n%s", w)
 	}
 }
 
 func (w *world) String() string {
-	s := fmt.Sprintf("phase %s, attempt %d, decision %q, holds %v, queue %v, image %v, archives %v, legs %d\n",
-		w.object.Status.Phase, w.object.Status.Attempt, w.decision, w.holds, w.queue, w.image, w.archives, len(w.legs))
+	s := fmt.Sprintf("phase %s, attempt %d, decision %q, holds %v, queue %v, images %v, archives %v, legs %d\n",
+		w.object.Status.Phase, w.object.Status.Attempt, w.decision, w.holds, w.queue, w.images, w.archives, len(w.legs))
 	for _, c := range w.object.Status.Conditions {
 		s += fmt.Sprintf("  %s=%s %s: %s\n", c.Type, c.Status, c.Reason, c.Message)
 	}

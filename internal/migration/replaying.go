@@ -9,8 +9,8 @@ import (
 
 // replaying lets the copy catch up and chooses the moment of the cut-off.
 func (p *planner) replaying() Plan {
-	if reason, message, ok := p.sourceTrouble(); !ok {
-		return p.giveUp(reason, message)
+	if plan := p.needSource(); plan != nil {
+		return *plan
 	}
 	if reason, message, ok := p.targetTrouble(); !ok {
 		return p.giveUp(reason, message)
@@ -31,6 +31,11 @@ func (p *planner) replaying() Plan {
 			return p.giveUp(ReasonTargetLost, "the target does not say where it stands")
 		}
 		return p.wait(p.Now.Add(p.Policy.Poll), "the target to say where it stands")
+	}
+	if p.takesOver() {
+		p.set(v1alpha1.ConditionReplayed, metav1.ConditionFalse, ReasonTakeover, "the source has ended: the copy applies what it left, and takes over")
+		p.enter(v1alpha1.PhaseFinalizing)
+		return p.finalizing()
 	}
 	lag, ok := Measure(p.Now, p.Source.Report, p.Target.Report)
 	if !ok || p.state(RoleSource) != handover.Relaying {

@@ -11,8 +11,11 @@ import (
 // restoring makes the target pod, has the image staged for it, and waits until
 // a copy that woke Paused answers from it.
 func (p *planner) restoring() Plan {
-	if reason, message, ok := p.sourceTrouble(); !ok {
-		return p.giveUp(reason, message)
+	if plan := p.needSource(); plan != nil {
+		return *plan
+	}
+	if p.notPaused() {
+		return p.restoreAgain()
 	}
 	deadline := p.until(p.Object.Spec.Deadlines.RestoreSeconds)
 	if p.late(deadline) {
@@ -68,12 +71,17 @@ func (p *planner) restoring() Plan {
 // target makes the target pod; nil: it is there. Its name is recorded before
 // it is made, so that a restart finds the one and does not make another.
 func (p *planner) target() *Plan {
-	p.status.TargetPodName = TargetName(p.Object, p.Source.Pod)
+	if p.status.TargetPodName == "" && p.present(RoleSource) {
+		p.status.TargetPodName = TargetName(p.Object, p.Source.Pod)
+	}
 	pod := p.Target.Pod
 	var plan Plan
 	switch {
 	case pod == nil && p.status.TargetPodUID != "":
 		plan = p.giveUp(ReasonTargetLost, "the target pod is gone")
+	case pod == nil && !p.present(RoleSource):
+		// Only the source's pod tells what the target's is to be like.
+		plan = p.giveUp(ReasonSourceLost, "the source pod is gone, and the target pod was not made yet")
 	case pod == nil:
 		p.set(v1alpha1.ConditionRestored, metav1.ConditionFalse, ReasonWaiting, "the target pod %q is being made", p.status.TargetPodName)
 		made, notes := TargetPod(p.Object, p.status, p.Source.Pod)
@@ -85,6 +93,41 @@ func (p *planner) target() *Plan {
 		return nil
 	}
 	return &plan
+}
+
+// notPaused reports whether the image of this attempt is no good: its copy woke
+// in another state than Paused, because the source's deadline passed before the
+// process was frozen. Such a copy touches nothing, and never takes a decision.
+func (p *planner) notPaused() bool {
+	if c := p.get(v1alpha1.ConditionRestored); c != nil && c.Reason == string(handover.ReasonNotPaused) {
+		return true // recorded by a process that had heard the copy
+	}
+	r := p.Target.Report
+	return r != nil && r.Status.State == handover.Void && r.Reason == handover.ReasonNotPaused
+}
+
+// restoreAgain removes what the attempt has made, and begins another, whose
+// deadline is longer. The reason is recorded first: when the copy is gone,
+// nobody else knows it.
+func (p *planner) restoreAgain() Plan {
+	p.set(v1alpha1.ConditionRestored, metav1.ConditionFalse, string(handover.ReasonNotPaused), "attempt %d: %v", p.status.Attempt, errNotPaused)
+	if pod := p.Target.Pod; pod != nil && pod.UID == p.status.TargetPodUID {
+		if pod.DeletionTimestamp == nil {
+			grace := int64(1)
+			return p.act(DeletePod{Name: pod.Name, UID: pod.UID, Grace: &grace})
+		}
+		return p.wait(p.until(p.Object.Spec.Deadlines.RestoreSeconds), "the copy %q to go", pod.Name)
+	}
+	if image := p.status.CheckpointImage; image != nil && !p.Done[StepImageDeleted(image.Reference)] {
+		return p.act(DeleteImage{Reference: image.Reference})
+	}
+	p.status.CheckpointImage, p.status.CheckpointID = nil, ""
+	p.status.AttemptEpoch = 0 // nothing more comes of it
+	p.status.TargetPodName, p.status.TargetPodUID, p.status.TargetNode = "", "", ""
+	p.set(v1alpha1.ConditionTransferred, metav1.ConditionFalse, string(handover.ReasonNotPaused), "the image of attempt %d was no good", p.status.Attempt)
+	p.set(v1alpha1.ConditionRestored, metav1.ConditionFalse, ReasonWaiting, "the image of attempt %d was no good", p.status.Attempt)
+	p.back(v1alpha1.PhaseCheckpointing)
+	return p.nextAttempt(Passing(string(handover.ReasonNotPaused), errNotPaused))
 }
 
 func unscheduled(pod *corev1.Pod) string {

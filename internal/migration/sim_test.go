@@ -25,9 +25,11 @@ type world struct {
 	sourcePod, targetPod *corev1.Pod
 	source, target       *instancetest.Instance
 	targetsMade          int
+	lastTarget           string
+	badImage             bool // the next copy wakes outside the safe point
 	legs                 map[string]*v1alpha1.CheckpointTransfer
 	archives             map[string]bool
-	image                bool
+	images               map[string]bool
 	calls                int
 	failing              *migration.Error // of the next call of the kubelet
 
@@ -50,7 +52,7 @@ type process struct {
 }
 
 func newWorld() *world {
-	w := &world{now: now, object: object(""), legs: map[string]*v1alpha1.CheckpointTransfer{}, archives: map[string]bool{}}
+	w := &world{now: now, object: object(""), legs: map[string]*v1alpha1.CheckpointTransfer{}, archives: map[string]bool{}, images: map[string]bool{}}
 	w.object.Status = v1alpha1.StatefulMigrationStatus{}
 	w.sourcePod = pod("counter", sourceUID, "node-a")
 	w.source = &instancetest.Instance{Status: handover.Status{
@@ -112,7 +114,7 @@ func (w *world) act(a migration.Action) {
 	case migration.SetHolds:
 		w.holds, w.done[migration.StepHolds] = true, true
 	case migration.CreateReplayQueue:
-		if w.queueEnded || w.source.State != handover.Live && !w.queue {
+		if w.queueEnded || st.Attempt > 0 && !w.queue {
 			w.violated("the replay queue was made anew")
 		}
 		w.queue, w.done[migration.StepReplayQueue] = true, true
@@ -132,15 +134,19 @@ func (w *world) act(a migration.Action) {
 			w.legs[a.Name] = l
 		}
 	case migration.VerifyImage:
-		w.done[migration.StepImageVerified] = true
+		w.done[migration.StepImageVerified(a.Reference)] = true
 	case migration.CreateTarget:
 		if w.targetPod == nil {
 			w.targetsMade++
 			w.targetPod = a.Pod.DeepCopy()
 			w.targetPod.UID = types.UID(targetUID)
+			if w.targetPod.Name == w.lastTarget {
+				w.violated("the target of attempt %d has the name of one before", st.Attempt)
+			}
+			w.lastTarget = w.targetPod.Name
 		}
-		if w.targetsMade > 1 {
-			w.violated("%d targets were made", w.targetsMade)
+		if w.targetsMade > int(st.Attempt) {
+			w.violated("%d targets were made in attempt %d", w.targetsMade, st.Attempt)
 		}
 	case migration.DeletePod:
 		w.deletePod(a)
@@ -156,8 +162,12 @@ func (w *world) act(a migration.Action) {
 		}
 		w.queue, w.queueEnded, w.done[migration.StepReplayQueueGone] = false, true, true
 	case migration.DeleteImage:
-		w.image, w.done[migration.StepImageDeleted] = false, true
+		delete(w.images, a.Reference)
+		w.done[migration.StepImageDeleted(a.Reference)] = true
 	case migration.RemoveMarks:
+		if w.source != nil && w.source.State == handover.Held && w.decision == handover.Aborted {
+			w.source.State = handover.Live // it finds no hold any more
+		}
 		if w.sourcePod != nil && w.source.State != handover.Live {
 			w.violated("the marks were removed while the source was %s", w.source.State)
 		}
@@ -187,6 +197,9 @@ func (w *world) send(a migration.Send) {
 	if !s.NoInstance {
 		if kind == handover.Prepare && !w.queue {
 			w.violated("PREPARE before the replay queue")
+		}
+		if newcomer := w.source != nil; kind == handover.TakeOver && newcomer != (a.Command.FencePodUID == "") {
+			w.violated("TAKEOVER fences %q off", a.Command.FencePodUID)
 		}
 		answer := in.Take(a.Command, w.decision)
 		w.heard[a.Role], s.Answer = &answer, &answer
@@ -224,10 +237,12 @@ func (w *world) deletePod(a migration.DeletePod) {
 		}
 		w.sourcePod, w.source = nil, nil
 	case targetUID:
-		if w.decision != handover.Aborted {
+		void := w.target != nil && w.target.Reason == handover.ReasonNotPaused
+		if w.decision != handover.Aborted && !void {
 			w.violated("the target was deleted without ABORT")
 		}
 		w.targetPod, w.target = nil, nil
+		delete(w.heard, migration.RoleTarget) // the next copy has another pod
 	default:
 		w.violated("a stranger was deleted: %s", a.UID)
 	}

@@ -10,8 +10,8 @@ import (
 
 // transferring has the archive packed and pushed by the agent of the source's node.
 func (p *planner) transferring() Plan {
-	if reason, message, ok := p.sourceTrouble(); !ok {
-		return p.giveUp(reason, message)
+	if plan := p.needSource(); plan != nil {
+		return *plan
 	}
 	deadline := p.until(p.Object.Spec.Deadlines.TransferSeconds)
 	if p.late(deadline) {
@@ -39,7 +39,7 @@ func (p *planner) transferring() Plan {
 		return p.giveUp(ReasonTransferFailed, "push: the agent named no image")
 	}
 	p.status.CheckpointImage = p.Push.Status.Image.DeepCopy()
-	if !p.Done[StepImageVerified] {
+	if !p.Done[StepImageVerified(p.status.CheckpointImage.Reference)] {
 		return p.act(VerifyImage{Reference: p.status.CheckpointImage.Reference})
 	}
 	p.set(v1alpha1.ConditionTransferred, metav1.ConditionTrue, ReasonDone, "the checkpoint is %s", p.status.CheckpointImage.Reference)

@@ -20,8 +20,9 @@ type (
 	// Disconnected tells that the connection is lost.
 	Disconnected struct{}
 	// Looked tells which pod the process finds itself in. It is told at the
-	// start, and before any other event while the instance is Paused, the only state in which a
-	// good copy wakes.
+	// start, before any other event while the instance is Paused, the only
+	// state in which a good copy wakes, and before Disconnected, which is what
+	// every copy meets first.
 	Looked struct{ Pod string }
 	// Delivered is a message from the primary queue.
 	Delivered struct {

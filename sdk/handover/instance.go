@@ -142,6 +142,17 @@ func New(cfg Config) *Instance {
 // State is the present state.
 func (in *Instance) State() State { return in.state }
 
+// Owner reports whether this process owns the service's state: whether what it
+// holds in memory is the present truth. A source gives that up when it
+// publishes END_REPLAY, for the target may take over from that moment on.
+func (in *Instance) Owner() bool {
+	switch in.state {
+	case Live, Draining, Paused, Relaying, Finishing:
+		return !in.endSent
+	}
+	return false
+}
+
 // Begun reports whether the process is past the holds. Before that a
 // connection must be told with the hold found.
 func (in *Instance) Begun() bool { return in.begun }
@@ -274,6 +285,11 @@ func (in *Instance) disconnect() {
 	in.connected, in.writing, in.endOut, in.reading = false, false, false, false
 	in.primary, in.buffer, in.entries = idle, nil, nil
 	in.tag, in.credited, in.returned = 0, 0, false
+	if in.take.asked {
+		// The fence is gone with the connection: whoever came past it meanwhile
+		// may have written entries behind the end that was read.
+		in.want = Undecided
+	}
 	in.stallAt, in.gapAt, in.take = 0, 0, takeover{asked: in.take.asked, pod: in.take.pod, count: in.take.count}
 	for _, it := range in.running {
 		it.tag = 0

@@ -24,6 +24,7 @@ type simProcess struct {
 	running []*Item
 	replays map[*Item]bool
 	reports []Report
+	away    int // how often it fails to connect
 	dead    bool
 	lost    bool // begun without the state of the one before it
 }
@@ -96,7 +97,7 @@ func (s *sim) step(p *simProcess, ev Event) {
 	if p.dead {
 		return
 	}
-	if p.in.State() == Paused {
+	if _, lost := ev.(Disconnected); lost || p.in.State() == Paused {
 		s.perform(p, p.in.Step(s.now, Looked{Pod: p.pod}))
 	}
 	s.perform(p, p.in.Step(s.now, ev))
@@ -167,6 +168,7 @@ func (s *sim) cut(p *simProcess, half bool) {
 	} else {
 		s.b.drop(c)
 	}
+	p.away = s.r.IntN(1 + s.r.IntN(20))
 	s.step(p, Disconnected{})
 }
 

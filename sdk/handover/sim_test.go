@@ -23,6 +23,7 @@ type simOptions struct {
 	abort      bool // the manager may give up
 	lateImages bool // the image may be taken in any state
 	crashes    int  // processes that may die
+	zombie     bool // a source that is only cut off may be taken for dead
 	manager    bool // managers may be replaced, or die for good
 	late       bool // commands may come again, late
 	restart    bool // the replay queue may be away for a while
@@ -41,9 +42,10 @@ func TestHandover(t *testing.T) {
 		"abort":       {cuts: 2, abort: true, outcomes: true},
 		"late images": {cuts: 1, abort: true, lateImages: true},
 		"crashes":     {cuts: 1, half: true, crashes: 2},
+		"zombies":     {cuts: 4, half: true, zombie: true},
 		"managers":    {cuts: 1, manager: true, late: true, abort: true},
 		"keys":        {cuts: 2, keys: 3, crashes: 1, twice: true},
-		"everything":  {cuts: 3, half: true, abort: true, lateImages: true, crashes: 1, manager: true, late: true, restart: true, keys: 3, outcomes: true},
+		"everything":  {cuts: 3, half: true, abort: true, lateImages: true, crashes: 1, zombie: true, manager: true, late: true, restart: true, keys: 3, outcomes: true},
 	} {
 		t.Run(strings.ReplaceAll(name, " ", "-"), func(t *testing.T) {
 			t.Parallel()
@@ -71,7 +73,7 @@ func (o simOptions) ends() []string {
 	if o.abort || o.crashes > 0 || o.manager {
 		ends = append(ends, "ABORT")
 	}
-	if o.crashes > 0 {
+	if o.crashes > 0 || o.zombie {
 		ends = append(ends, "COMMIT by takeover")
 	}
 	if o.lateImages {
@@ -102,6 +104,8 @@ func runSim(t *testing.T, o simOptions, seed uint64) string {
 		switch {
 		case s.b.overlap():
 			fail("two take from the primary at once")
+		case s.owners() > 1 && !o.zombie:
+			fail("two say that they own the state")
 		case s.b.fault != "":
 			fail("%s", s.b.fault)
 		case s.b.decided > 1:
@@ -129,6 +133,17 @@ func runSim(t *testing.T, o simOptions, seed uint64) string {
 	return string(s.b.decision)
 }
 
+// owners is how many processes say that they own the state. One that was cut
+// off and taken for dead cannot know better; no other has that excuse.
+func (s *sim) owners() (n int) {
+	for _, p := range s.procs {
+		if !p.dead && p.in.Owner() {
+			n++
+		}
+	}
+	return n
+}
+
 // choose does one random thing that can be done.
 func (s *sim) choose(m *simManager, calm bool) string {
 	r := s.r
@@ -136,6 +151,12 @@ func (s *sim) choose(m *simManager, calm bool) string {
 	c := p.conn
 	switch k := r.IntN(48); {
 	case p.dead:
+	case s.o.zombie && c != nil && p.in.want == Commit && s.cuts < s.o.cuts+2 && r.IntN(8) == 0:
+		s.cuts++ // the moment at which a connection is worth most
+		s.cut(p, r.IntN(2) == 0)
+		return "cut " + p.name
+	case k < 8 && c == nil && p.away > 0 && !calm:
+		p.away--
 	case k < 8 && c == nil:
 		s.connect(p)
 		return "connect " + p.name
@@ -204,7 +225,7 @@ func (s *sim) disturb(m *simManager, p *simProcess, k int, calm bool) string {
 	case k == 42 && o.restart && rarely:
 		s.b.down = !s.b.down
 		return "replay queue up or down"
-	case k == 43 && o.crashes > 0 && rarely && p.pod == simSource && p.conn == nil && s.b.held:
+	case k == 43 && o.zombie && r.IntN(3) == 0 && p.pod == simSource && p.conn == nil && s.b.held:
 		m.lost = true // its node is cut off, and its pod was deleted by force
 		s.cuts++
 		return "source taken for dead"
@@ -262,7 +283,7 @@ func (s *sim) settled() bool {
 		case Draining, Paused, Relaying, Finishing, Frozen, Restored, Replaying, Held:
 			return false
 		}
-		owned = owned || p.in.State().Owner()
+		owned = owned || p.in.Owner()
 		if p.conn != nil {
 			left += len(p.conn.unacked)
 		}

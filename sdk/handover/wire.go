@@ -60,16 +60,6 @@ const (
 	Held      State = "Held"      // a process that started fresh under a hold
 )
 
-// Owner reports whether an instance in this state owns the service's state,
-// that is, whether what it holds in memory is the present truth.
-func (s State) Owner() bool {
-	switch s {
-	case Live, Draining, Paused, Relaying, Finishing:
-		return true
-	}
-	return false
-}
-
 // CommandKind names a command of the manager.
 type CommandKind string
 
