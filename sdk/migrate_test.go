@@ -17,7 +17,7 @@ import (
 
 // scene is a service under load that is to be moved.
 type scene struct {
-	t      *testing.T
+	t      testing.TB
 	m      *manager
 	queue  string
 	out    string
@@ -28,7 +28,7 @@ type scene struct {
 	cuts   int
 }
 
-func newScene(t *testing.T, kind string, each, size int, pace time.Duration) *scene {
+func newScene(t testing.TB, kind string, each, size int, pace time.Duration, change ...func(*service, *Config)) *scene {
 	t.Helper()
 	// A migration's name is used once: its decision stands for good.
 	id := strings.ReplaceAll(strings.ToLower(t.Name()), "/", "-") + "-" + rand.Text()[:6]
@@ -36,7 +36,7 @@ func newScene(t *testing.T, kind string, each, size int, pace time.Duration) *sc
 	s.m = newManager(t, "migration-"+id)
 	declare(t, s.m.conn, s.queue, kind)
 	declare(t, s.m.conn, s.out, kind)
-	s.source = newService(t, "pod-a-"+id, s.queue, s.out, 2*time.Millisecond)
+	s.source = newService(t, "pod-a-"+id, s.queue, s.out, 2*time.Millisecond, change...)
 	s.source.start()
 	s.load.Go(func() { producers(t, s.queue, s.names, each, size, pace) })
 	return s
@@ -102,12 +102,12 @@ func (s *scene) judge(owner *service) {
 			s.t.Errorf("outputs: %s: %d of %d", name, len(got), len(want))
 		}
 	}
-	if !slices.Equal(outputs, owner.state()) {
+	if !owner.keys && !slices.Equal(outputs, owner.state()) {
 		s.t.Error("outputs and state differ in order")
 	}
 }
 
-func eventually(t *testing.T, what string, ok func() bool) {
+func eventually(t testing.TB, what string, ok func() bool) {
 	t.Helper()
 	deadline := time.Now().Add(60 * time.Second)
 	for !ok() {

@@ -3,6 +3,7 @@ package sdk
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net"
 	"os"
@@ -53,10 +54,12 @@ func startBroker() *brokertest.Broker {
 // service is a service as a user writes one, with the oracle inside: it keeps
 // the identities it applied, in order.
 type service struct {
-	t    *testing.T
+	t    testing.TB
 	pod  string
 	work time.Duration
 	out  string
+	call func() ([]byte, error) // an outside call that handling a message makes
+	keys bool                   // handlers run in parallel, by producer
 	*Consumer
 
 	mu      sync.Mutex
@@ -66,10 +69,16 @@ type service struct {
 	stop    context.CancelFunc
 	ended   chan error
 	conns   []net.Conn
+	offline bool // its network is gone
 }
 
 func (s *service) handle(_ context.Context, m *Message) error {
 	time.Sleep(s.work) // the work of the service
+	if s.call != nil {
+		if _, err := m.Once("call", s.call); err != nil {
+			return err
+		}
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.applied = append(s.applied, m.Identity())
@@ -82,6 +91,9 @@ func (s *service) handle(_ context.Context, m *Message) error {
 func (s *service) digest() []byte {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if s.keys { // the order of messages of different keys is not part of the state
+		return []byte(fmt.Sprint(len(s.applied)))
+	}
 	return []byte(fmt.Sprint(len(s.applied), s.applied[max(0, len(s.applied)-1):]))
 }
 
@@ -97,7 +109,7 @@ func (s *service) uid() (string, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.want != "" && s.Consumer != nil && s.in.State() == handover.Paused {
-		t := &service{t: s.t, pod: s.want, work: s.work, out: s.out, applied: slices.Clone(s.applied)}
+		t := &service{t: s.t, pod: s.want, work: s.work, out: s.out, call: s.call, keys: s.keys, applied: slices.Clone(s.applied)}
 		cfg := s.cfg
 		cfg.Pod.UID, cfg.Handler, cfg.Digest, cfg.Dial = t.uid, t.handle, t.digest, t.dial
 		t.Consumer = &Consumer{cfg: cfg, inbox: newInbox(), epoch: s.epoch, in: s.in.Clone()}
@@ -109,6 +121,12 @@ func (s *service) uid() (string, error) {
 }
 
 func (s *service) dial(network, addr string) (net.Conn, error) {
+	s.mu.Lock()
+	offline := s.offline
+	s.mu.Unlock()
+	if offline {
+		return nil, errors.New("cut off by the test")
+	}
 	c, err := amqp.DefaultDial(time.Second)(network, addr)
 	if err == nil {
 		s.mu.Lock()
@@ -128,13 +146,33 @@ func (s *service) cut() {
 	s.conns = nil
 }
 
-func newService(t *testing.T, pod, queue, out string, work time.Duration) *service {
+// cutOff takes the network away, or gives it back.
+func (s *service) cutOff(off bool) {
+	s.mu.Lock()
+	s.offline = off
+	s.mu.Unlock()
+	if off {
+		s.cut()
+	}
+}
+
+// producer is the key of a message.
+func producer(m *Message) string {
+	name, _, _ := strings.Cut(m.Identity(), "-")
+	return name
+}
+
+func newService(t testing.TB, pod, queue, out string, work time.Duration, change ...func(*service, *Config)) *service {
 	t.Helper()
 	s := &service{t: t, pod: pod, work: work, out: out}
-	c, err := New(Config{
+	cfg := Config{
 		URL: broker().URL, Queue: queue, Prefetch: 5, Handler: s.handle, Digest: s.digest, Dial: s.dial,
 		Pod: PodInfo{UID: s.uid, Namespace: "test", Name: pod},
-	})
+	}
+	for _, f := range change {
+		f(s, &cfg)
+	}
+	c, err := New(cfg)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -158,7 +196,7 @@ func (s *service) start() {
 
 // manager speaks the manager's side of the protocol.
 type manager struct {
-	t       *testing.T
+	t       testing.TB
 	conn    *amqp.Connection
 	ch      *amqp.Channel
 	reports string
@@ -168,9 +206,10 @@ type manager struct {
 	migration string
 	attempt   int
 	replay    string
+	fence     string // the pod that TAKEOVER names
 }
 
-func newManager(t *testing.T, migration string) *manager {
+func newManager(t testing.TB, migration string) *manager {
 	t.Helper()
 	conn, err := amqp.Dial(broker().URL)
 	must(t, err)
@@ -193,7 +232,7 @@ func (m *manager) send(pod string, kind handover.CommandKind, deadline time.Dura
 	m.t.Helper()
 	body, err := json.Marshal(handover.Command{
 		Version: handover.Version, Kind: kind, Migration: m.migration, Attempt: m.attempt, Epoch: 1, PodUID: pod,
-		ReplayQueue: m.replay, DeadlineMillis: deadline.Milliseconds(), LeaseMillis: 30_000, ReportMillis: 20})
+		ReplayQueue: m.replay, FencePodUID: m.fence, DeadlineMillis: deadline.Milliseconds(), LeaseMillis: 30_000, ReportMillis: 20})
 	must(m.t, err)
 	must(m.t, m.ch.PublishWithContext(context.Background(), "", handover.ControlQueue(pod), true, false,
 		amqp.Publishing{ReplyTo: m.reports, Type: handover.TypeCommand, Body: body}))
@@ -234,7 +273,7 @@ func (m *manager) reach(pod string, kind handover.CommandKind, state handover.St
 	return m.until(pod, kind, string(state), func(r handover.Report) bool { return r.Status.State == state })
 }
 
-func must(t *testing.T, err error) {
+func must(t testing.TB, err error) {
 	t.Helper()
 	if err != nil {
 		t.Fatal(err)
@@ -242,7 +281,7 @@ func must(t *testing.T, err error) {
 }
 
 // producers sends n messages each to a queue and returns when all are confirmed.
-func producers(t *testing.T, queue string, names []string, n, size int, pace time.Duration) {
+func producers(t testing.TB, queue string, names []string, n, size int, pace time.Duration) {
 	t.Helper()
 	var wg sync.WaitGroup
 	for _, name := range names {
@@ -281,7 +320,7 @@ func producers(t *testing.T, queue string, names []string, n, size int, pace tim
 // what is given back to it in a way of its own.
 const unlimitedQuorum = "quorum without delivery limit"
 
-func declare(t *testing.T, conn *amqp.Connection, queue, kind string) {
+func declare(t testing.TB, conn *amqp.Connection, queue, kind string) {
 	t.Helper()
 	ch, err := conn.Channel()
 	must(t, err)

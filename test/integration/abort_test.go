@@ -132,13 +132,13 @@ func TestFailures(t *testing.T) {
 			change:  func(m *v1alpha1.StatefulMigration) { m.Spec.Deadlines.TransferSeconds = 1 },
 			reason:  "DeadlineExceeded", message: "deadlines.transferSeconds",
 		},
-		"the copy wakes void": {
+		"every copy wakes void": {
 			prepare: func(w *world) {
 				w.wakes = func(_ string, in *instancetest.Instance) {
 					in.State, in.Reason = handover.Void, handover.ReasonNotPaused
 				}
 			},
-			reason: "NotPaused", message: "NotPaused",
+			reason: "NotPaused", message: "woke outside the safe point",
 		},
 		"the copy is mute": {
 			prepare: func(w *world) { w.wakes = func(_ string, in *instancetest.Instance) { in.Mute = true } },
@@ -182,6 +182,14 @@ func TestSecondAttempt(t *testing.T) {
 				return &kubelet.Error{Message: "connection refused", Temporary: true}
 			})
 		},
+		"bad image": func(w *world) {
+			bad := true
+			w.wakes = func(_ string, in *instancetest.Instance) {
+				if bad {
+					in.State, in.Reason, bad = handover.Void, handover.ReasonNotPaused, false
+				}
+			}
+		},
 		"drain": func(w *world) { w.instances[string(w.source.UID)].RefusePrepare = 1 },
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -196,6 +204,50 @@ func TestSecondAttempt(t *testing.T) {
 			if m.Status.Attempt != 2 {
 				t.Errorf("attempt %d, want 2", m.Status.Attempt)
 			}
+			w.moved(m.Status.TargetPodName)
+			w.clean()
+		})
+	}
+}
+
+// TestTakeover loses the source's process while the copy replays.
+func TestTakeover(t *testing.T) {
+	t.Parallel()
+	for name, lose := range map[string]func(w *world, m *v1alpha1.StatefulMigration) (fenced string){
+		"the container was restarted": func(w *world, m *v1alpha1.StatefulMigration) string {
+			w.mu.Lock()
+			defer w.mu.Unlock()
+			in := w.instances[string(w.source.UID)]
+			in.State, in.Migration, in.Incarnation = handover.Held, string(m.UID), "another"
+			return ""
+		},
+		"the pod is gone": func(w *world, _ *v1alpha1.StatefulMigration) string {
+			w.mu.Lock()
+			delete(w.instances, string(w.source.UID))
+			w.mu.Unlock()
+			w.must(kube.Delete(w.ctx, w.source, client.GracePeriodSeconds(0)))
+			return string(w.source.UID)
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t)
+			w.mu.Lock()
+			stuck[v1alpha1.PhaseReplaying](w)
+			w.mu.Unlock()
+			w.start(nil)
+			w.create()
+			m := w.phase(v1alpha1.PhaseReplaying)
+			fenced := lose(w, m)
+			m = w.phase(v1alpha1.PhaseCompleted)
+			if !meta.IsStatusConditionTrue(m.Status.Conditions, v1alpha1.ConditionTakeover) {
+				t.Errorf("nothing tells of a takeover: %+v", m.Status.Conditions)
+			}
+			w.mu.Lock()
+			if f := w.instances[string(m.Status.TargetPodUID)].Fence; f == nil || *f != fenced {
+				t.Errorf("fenced off %v, want %q", f, fenced)
+			}
+			w.mu.Unlock()
 			w.moved(m.Status.TargetPodName)
 			w.clean()
 		})

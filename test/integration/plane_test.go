@@ -100,14 +100,21 @@ func (p *plane) settle() {
 		if target.State != handover.Replaying {
 			continue
 		}
+		if target.Fence != nil {
+			p.commit(target.Migration)
+			for member, in := range p.instances {
+				if in.Migration == target.Migration {
+					in.Obey(p.decisions[target.Migration])
+					p.tell(member, "", in.Report(in.Kind(), ""))
+				}
+			}
+			return
+		}
 		for sourcePod, source := range p.instances {
 			if source.Migration != target.Migration || source.State != handover.Frozen {
 				continue
 			}
-			if p.decisions[target.Migration] == handover.Undecided {
-				p.decisions[target.Migration] = handover.Commit
-				p.commits++
-			}
+			p.commit(target.Migration)
 			target.Number = source.Number
 			target.Obey(p.decisions[target.Migration])
 			p.tell(pod, "", target.Report(target.Kind(), ""))
@@ -115,6 +122,14 @@ func (p *plane) settle() {
 			p.tell(sourcePod, "", source.Report(source.Kind(), ""))
 			return
 		}
+	}
+}
+
+// commit writes COMMIT, if nothing stands yet. The lock is held.
+func (p *plane) commit(migration string) {
+	if p.decisions[migration] == handover.Undecided {
+		p.decisions[migration] = handover.Commit
+		p.commits++
 	}
 }
 
