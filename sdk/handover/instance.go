@@ -255,7 +255,9 @@ func (in *Instance) follow() {
 			in.emit(Consume{})
 		}
 	case Replaying:
-		if !in.reading {
+		// Not to find the replay queue gone would end the connection before the
+		// decision could be written.
+		if !in.reading && in.want == Undecided {
 			in.reading, in.read = true, in.number
 			in.emit(ConsumeReplay{Queue: in.m.queue})
 		}
