@@ -67,6 +67,10 @@ func (p *planner) tidy() *Plan {
 		plan = p.act(DeleteReplayQueue{Queue: p.replayQueue()})
 	case image != nil && !p.retained() && !p.Done[StepImageDeleted(image.Reference)]:
 		plan = p.act(DeleteImage{Reference: image.Reference})
+	case p.liveAwaited():
+		// Without the decision a target that has not read it yet would take its
+		// own, and throw the state away.
+		plan = p.outlast("the target to say that it is live")
 	case !p.Done[StepMarksRemoved] && !p.marksNeeded():
 		plan = p.act(RemoveMarks{Keys: HoldKeys(p.Object, p.status.SourcePodUID)})
 	default:
@@ -128,6 +132,12 @@ func (p *planner) marksNeeded() bool {
 		"ABORT stands at the broker, and is left there for the source, which has not answered: exchange %s and the queues %s<key>",
 		handover.DecisionExchange(p.uid()), handover.HoldQueue(""))
 	return true
+}
+
+// liveAwaited reports whether the target has won, and may not know it.
+func (p *planner) liveAwaited() bool {
+	noted := p.status.Pauses != nil && p.status.Pauses.HandoverMillis != nil
+	return p.committed() && p.alive(RoleTarget) && !noted && p.state(RoleTarget) != handover.Live
 }
 
 func (p *planner) releasedOrGone() bool {

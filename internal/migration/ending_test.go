@@ -103,6 +103,11 @@ func TestForward(t *testing.T) {
 			f.Object.Status.Pauses.HandoverMillis = nil
 			f.Target.Report = report(targetUID, handover.Replaying)
 		})},
+		{name: "the target may not know that it has won", change: all(gone, done(migration.StepTransfersDeleted, migration.StepReplayQueueGone, migration.StepImageDeleted(reference)), noLegs, func(f *migration.Facts) {
+			f.Object.Status.Pauses.HandoverMillis = nil
+			f.Target.Report, f.Target.Sent = report(targetUID, handover.Replaying), said(handover.Hello)
+			f.Target.Sent[handover.Hello] = migration.Sent{At: now.Add(301 * time.Second)}
+		}, later(301*time.Second))},
 		{name: "the target has died", change: all(gone, func(f *migration.Facts) {
 			f.Object.Status.Pauses.HandoverMillis, f.Target.Pod, f.Target.Report = nil, nil, nil
 		}), action: "DeleteTransfers"},

@@ -155,6 +155,10 @@ func (s *sim) choose(m *simManager, calm bool) string {
 		s.cuts++ // the moment at which a connection is worth most
 		s.cut(p, r.IntN(2) == 0)
 		return "cut " + p.name
+	case c != nil && len(p.in.ahead) > 0 && s.cuts < s.o.cuts+2 && r.IntN(8) == 0:
+		s.cuts++ // … and another
+		s.cut(p, false)
+		return "cut " + p.name
 	case k < 8 && c == nil && p.away > 0 && !calm:
 		p.away--
 	case k < 8 && c == nil:
