@@ -9,6 +9,9 @@
 //	OUTPUT_QUEUE  the queue for the outputs
 //	LISTEN        address of the HTTP server (default :8080): /state, /healthz
 //	WORK          time that each message takes, for example 2ms (default none)
+//	OUTSIDE       time of a call to the outside that each message makes (default: no
+//	              call). Its answer becomes part of the state; a replay has the recorded one
+//	PREFETCH      messages in flight (default: the library's)
 //	BALLAST_MB    memory to fill with noise, in MiB (default 0)
 package main
 
@@ -47,6 +50,8 @@ type counter struct {
 	consumer *sdk.Consumer
 	outputs  string
 	work     time.Duration
+	outside  time.Duration
+	answers  ledger.Sum // chain of the answers from outside; of the handler, which runs alone
 	mark     string
 	started  time.Time
 	ballast  []byte // held, never read: it is there to be carried
@@ -62,15 +67,16 @@ func run(ctx context.Context) error {
 	if c.outputs == "" {
 		return errors.New("OUTPUT_QUEUE is not set")
 	}
-	if err := c.burden(os.Getenv("WORK"), os.Getenv("BALLAST_MB")); err != nil {
+	prefetch, err := c.burden()
+	if err != nil {
 		return err
 	}
-	var err error
 	c.consumer, err = sdk.New(sdk.Config{
-		URL:     os.Getenv("AMQP_URL"),
-		Queue:   os.Getenv("QUEUE"),
-		Handler: c.count,
-		Digest:  func() []byte { s := c.ledger.Chain(); return s[:] },
+		URL:      os.Getenv("AMQP_URL"),
+		Queue:    os.Getenv("QUEUE"),
+		Prefetch: prefetch,
+		Handler:  c.count,
+		Digest:   func() []byte { s := c.ledger.Chain(); return append(s[:], c.answers[:]...) },
 	})
 	if err != nil {
 		return err
@@ -88,22 +94,50 @@ func run(ctx context.Context) error {
 }
 
 // burden makes the counter slower and bigger than it would be.
-func (c *counter) burden(work, ballast string) error {
-	if work != "" {
-		d, err := time.ParseDuration(work)
-		if err != nil {
-			return fmt.Errorf("WORK: %w", err)
+func (c *counter) burden() (prefetch int, err error) {
+	number := func(name string) uint64 {
+		text := os.Getenv(name)
+		if text == "" {
+			return 0
 		}
-		c.work = d
-	}
-	if ballast != "" {
-		mb, err := strconv.ParseUint(ballast, 10, 16)
-		if err != nil {
-			return fmt.Errorf("BALLAST_MB: %w", err)
+		n, failed := strconv.ParseUint(text, 10, 16)
+		if failed != nil {
+			err = errors.Join(err, fmt.Errorf("%s: %w", name, failed))
 		}
-		c.ballast = make([]byte, mb<<20)
-		_, _ = rand.Read(c.ballast) // noise: zeros would cost a checkpoint nothing
+		return n
 	}
+	duration := func(name string) time.Duration {
+		text := os.Getenv(name)
+		if text == "" {
+			return 0
+		}
+		d, failed := time.ParseDuration(text)
+		if failed != nil {
+			err = errors.Join(err, fmt.Errorf("%s: %w", name, failed))
+		}
+		return d
+	}
+	c.work, c.outside, prefetch = duration("WORK"), duration("OUTSIDE"), int(number("PREFETCH"))
+	c.ballast = make([]byte, number("BALLAST_MB")<<20)
+	_, _ = rand.Read(c.ballast) // noise: zeros would cost a checkpoint nothing
+	return prefetch, err
+}
+
+// ask calls the outside and lets the state depend on the answer. The answer is
+// another each time, so a replay that called again would not come to the
+// source's digest.
+func (c *counter) ask(m *sdk.Message) error {
+	if c.outside == 0 {
+		return nil
+	}
+	answer, err := m.Once("ask", func() ([]byte, error) {
+		time.Sleep(c.outside)
+		return []byte(rand.Text()), nil
+	})
+	if err != nil {
+		return err
+	}
+	c.answers = c.answers.Next("", 0, ledger.Body(answer))
 	return nil
 }
 
@@ -112,6 +146,9 @@ func (c *counter) count(_ context.Context, m *sdk.Message) error {
 	producer, seq, err := ledger.ParseMessageID(m.Identity())
 	if err != nil {
 		return sdk.Reject(err)
+	}
+	if err := c.ask(m); err != nil {
+		return err
 	}
 	time.Sleep(c.work) // what a real service would do here
 	body, err := json.Marshal(c.ledger.Add(producer, seq, m.Body))

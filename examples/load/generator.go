@@ -16,11 +16,15 @@ import (
 // Config says what to send.
 type Config struct {
 	URL       string  // AMQP URL
-	Queue     string  // the queue, published to by the default exchange
+	Queue     string  // the queue
 	Prefix    string  // of the producers' names; default "p"
 	Producers int     // each with a connection of its own; default 3
 	Rate      float64 // messages per second, of all producers together
-	BodyBytes int     // size of a body; default 64
+	Sizes     Sizes   // of the bodies; default 64 bytes each
+	// Exchange is one that is bound to the queue: every second producer publishes
+	// to it, with its own name as the routing key, the others to the default
+	// exchange. Empty: all to the default exchange.
+	Exchange string
 }
 
 const (
@@ -64,8 +68,8 @@ func Start(ctx context.Context, cfg Config) *Generator {
 	if cfg.Producers == 0 {
 		cfg.Producers = defaultProducers
 	}
-	if cfg.BodyBytes == 0 {
-		cfg.BodyBytes = defaultBodyBytes
+	if cfg.Sizes == (Sizes{}) {
+		cfg.Sizes = Sizes{Min: defaultBodyBytes, Max: defaultBodyBytes}
 	}
 	if cfg.Prefix == "" {
 		cfg.Prefix = "p"
@@ -78,6 +82,9 @@ func Start(ctx context.Context, cfg Config) *Generator {
 	}
 	for i := range cfg.Producers {
 		p := newProducer(cfg, fmt.Sprintf("%s%d", cfg.Prefix, i+1), func() { ring(g.confirmed) })
+		if i%2 == 1 && cfg.Exchange != "" {
+			p.exchange, p.key = cfg.Exchange, p.name
+		}
 		g.producers = append(g.producers, p)
 		g.running.Go(func() {
 			if err := p.run(ctx); err != nil {

@@ -40,6 +40,16 @@ func (v Verdict) OKWithoutRepeated() bool {
 	return v.OK()
 }
 
+// Numbers are the six numbers of a verdict in a line: what is lost, doubled and
+// reordered in the memory, and among the outputs.
+func (v Verdict) Numbers() string {
+	s := fmt.Sprintf("state: %v; outputs: %v", v.State, v.Outputs)
+	if v.Repeated > 0 {
+		s += fmt.Sprintf(" (%d of the doubled repeated under the same identity)", v.Repeated)
+	}
+	return s
+}
+
 // String is the verdict in a line; lost is what is lost in the memory or among
 // the outputs, and so on.
 func (v Verdict) String() string { return v.State.Add(v.Outputs).String() }
@@ -49,7 +59,10 @@ func (v Verdict) String() string { return v.State.Add(v.Outputs).String() }
 func Judge(sent Sent, state ledger.State, outputs []Output) Verdict {
 	v := Verdict{Sent: sent.Total(), Counted: state.Count}
 	chains := v.judgeProducers(sent, state)
-	total := v.judgeOutputs(sent, state, outputs)
+	total, sequence := v.readOutputs(sent, state, outputs)
+	tell := v.problemOf("outputs")
+	v.Outputs = count(sent, tell, tell, sequence)
+	v.Outputs.Doubled += v.Repeated
 	v.ChainEqual = chains && total
 	switch {
 	case !chains:
@@ -91,16 +104,18 @@ func (v *Verdict) judgeProducers(sent Sent, state ledger.State) bool {
 	return equal
 }
 
-// judgeOutputs tallies the outputs, and reports whether they tell the
-// counter's history: each with the count and the chain that follow from the one before,
-// the last with the counter's own.
-func (v *Verdict) judgeOutputs(sent Sent, state ledger.State, outputs []Output) bool {
-	var (
-		told     ledger.Entry // the last of the history
-		equal    = true
-		sequence = make([]message, 0, len(outputs))
-		first    = make(map[string]ledger.Entry, len(outputs))
-	)
+// problemOf makes a teller of problems of something.
+func (v *Verdict) problemOf(what string) teller {
+	return func(format string, args ...any) { v.problem(what+": "+format, args...) }
+}
+
+// readOutputs reads the messages that the outputs are for, without those that
+// are repeated, and reports whether they tell the counter's history: each with the
+// count and the chain that follow from the one before, the last with the counter's own.
+func (v *Verdict) readOutputs(sent Sent, state ledger.State, outputs []Output) (equal bool, sequence []message) {
+	var told ledger.Entry // the last of the history
+	equal, sequence = true, make([]message, 0, len(outputs))
+	first := make(map[string]ledger.Entry, len(outputs))
 	for _, o := range outputs {
 		if earlier, ok := first[o.ID]; ok && earlier == o.Entry {
 			v.Repeated++
@@ -133,9 +148,7 @@ func (v *Verdict) judgeOutputs(sent Sent, state ledger.State, outputs []Output) 
 			state.Count, state.Chain, told.Count, told.Chain)
 		equal = false
 	}
-	v.Outputs = count(sent, sequence, func(format string, args ...any) { v.problem("outputs: "+format, args...) })
-	v.Outputs.Doubled += v.Repeated
-	return equal
+	return equal, sequence
 }
 
 // regressions counts the outputs that came after one that the counter put out
@@ -164,24 +177,31 @@ func identifies(o Output) bool {
 // missing and the history ends early, only the numbers speak.
 func (v *Verdict) explain(sent Sent, state ledger.State, outputs []Output) Tally {
 	if history, ok := history(sent, state, outputs); ok {
-		return count(sent, history, func(format string, args ...any) { v.problem("memory: "+format, args...) })
+		tell := v.problemOf("memory")
+		return count(sent, tell, tell, history)
 	}
+	t := countNumbers(sent, state.Producers)
+	if t.OK() {
+		t.Reordered = 1 // as many as were sent, but another chain: at least this
+	}
+	return t
+}
+
+// countNumbers compares how many messages of each producer were counted.
+func countNumbers(sent Sent, counted map[string]ledger.Producer) Tally {
 	var t Tally
-	for name, p := range state.Producers {
+	for name, p := range counted {
 		if _, ok := sent[name]; !ok {
 			t.Foreign += p.Count
 		}
 	}
 	for name, bodies := range sent {
-		switch p, n := state.Producers[name], uint64(len(bodies)); {
+		switch p, n := counted[name], uint64(len(bodies)); {
 		case p.Count < n:
 			t.Lost += n - p.Count
 		case p.Count > n:
 			t.Doubled += p.Count - n
 		}
-	}
-	if t.OK() {
-		t.Reordered = 1 // as many as were sent, but another chain: at least this
 	}
 	return t
 }

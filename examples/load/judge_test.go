@@ -233,7 +233,8 @@ func TestJudgeProperties(t *testing.T) {
 		}
 		state, outputs := counted(given)
 		v := Judge(sent, state, outputs)
-		want := count(sent, given, func(string, ...any) {})
+		quiet := func(string, ...any) {}
+		want := count(sent, quiet, quiet, given)
 		if v.State != want && !want.OK() || v.Outputs != want {
 			t.Fatalf("state %v, outputs %v, want %v", v.State, v.Outputs, want)
 		}

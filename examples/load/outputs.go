@@ -86,21 +86,28 @@ func (c *Collector) Reach(ctx context.Context, n uint64) error {
 	return nil
 }
 
-// Settle waits until at least n outputs have come and no further one came for
-// the time quiet; or until nothing at all came for the time patience: then
-// what is missing is taken for lost.
-func (c *Collector) Settle(ctx context.Context, n uint64, quiet, patience time.Duration) error {
-	for {
-		wait := patience
-		if c.Count() >= n {
-			wait = quiet
+// Settle waits until at least n outputs have come to all the collectors together
+// and no further one came for the time quiet; or until nothing at all came for
+// the time patience: then what is missing is taken for lost.
+func Settle(ctx context.Context, n uint64, quiet, patience time.Duration, collectors ...*Collector) error {
+	look := time.NewTicker(20 * time.Millisecond)
+	defer look.Stop()
+	var last uint64
+	for since := time.Now(); ; {
+		var count uint64
+		for _, c := range collectors {
+			count += c.Count()
+		}
+		if count != last {
+			last, since = count, time.Now()
+		}
+		if idle := time.Since(since); idle > patience || idle > quiet && count >= n {
+			return nil
 		}
 		select {
 		case <-ctx.Done():
 			return context.Cause(ctx)
-		case <-c.bell:
-		case <-time.After(wait):
-			return nil
+		case <-look.C:
 		}
 	}
 }

@@ -31,6 +31,8 @@ var errReturned = errors.New("the broker returned a message: no such queue")
 type producer struct {
 	cfg         Config
 	name        string
+	exchange    string        // where it publishes; "" is the default exchange
+	key         string        // with this routing key
 	bell        chan struct{} // rings when wanted or last changes
 	onConfirmed func()
 
@@ -50,7 +52,7 @@ type pending struct {
 }
 
 func newProducer(cfg Config, name string, onConfirmed func()) *producer {
-	return &producer{cfg: cfg, name: name, bell: make(chan struct{}, 1), onConfirmed: onConfirmed}
+	return &producer{cfg: cfg, name: name, key: cfg.Queue, bell: make(chan struct{}, 1), onConfirmed: onConfirmed}
 }
 
 func (p *producer) want(n uint64) {
@@ -147,7 +149,7 @@ func (p *producer) session(ctx context.Context, conn *amqp.Connection) (over boo
 			return true, nil
 		}
 		if wanted {
-			p.pending = append(p.pending, pending{seq: seq, body: body(p.name, seq, p.cfg.BodyBytes)})
+			p.pending = append(p.pending, pending{seq: seq, body: body(p.name, seq, p.cfg.Sizes.of(p.name, seq))})
 			if err := p.publish(ctx, ch, &p.pending[len(p.pending)-1]); err != nil {
 				return false, err
 			}
@@ -175,7 +177,7 @@ func (p *producer) session(ctx context.Context, conn *amqp.Connection) (over boo
 }
 
 func (p *producer) publish(ctx context.Context, ch *amqp.Channel, m *pending) (err error) {
-	m.confirm, err = ch.PublishWithDeferredConfirmWithContext(ctx, "", p.cfg.Queue, true, false, amqp.Publishing{
+	m.confirm, err = ch.PublishWithDeferredConfirmWithContext(ctx, p.exchange, p.key, true, false, amqp.Publishing{
 		DeliveryMode: amqp.Persistent,
 		MessageId:    ledger.MessageID(p.name, m.seq),
 		Body:         m.body,

@@ -2,26 +2,79 @@ package load
 
 import (
 	"fmt"
+	"slices"
 
 	amqp "github.com/rabbitmq/amqp091-go"
 )
 
-// noDeliveryLimit, since the default of 20 counts lost connections, too, and
-// would drop messages that never failed. It is also the harder test: RabbitMQ puts
-// what a cancelled consumer had not received yet at the tail of such a queue.
-const noDeliveryLimit = -1
+// Kind is a kind of queue.
+type Kind string
 
-// DeclareQueues makes durable queues: quorum queues, or classic ones.
-func DeclareQueues(url string, quorum bool, names ...string) error {
-	args := amqp.Table{amqp.QueueTypeArg: amqp.QueueTypeClassic}
-	if quorum {
-		args = amqp.Table{amqp.QueueTypeArg: amqp.QueueTypeQuorum, "x-delivery-limit": noDeliveryLimit}
+// The kinds. RabbitMQ drops a message of a quorum queue after 20 deliveries, lost
+// connections included; a delivery limit of -1 takes that away, and is the harder
+// test: what a cancelled consumer had not received yet goes to the tail of such a queue.
+const (
+	Classic         Kind = "classic"
+	Quorum          Kind = "quorum"
+	QuorumUnlimited Kind = "quorum-unlimited"
+)
+
+// Kinds are all kinds.
+func Kinds() []Kind { return []Kind{Classic, Quorum, QuorumUnlimited} }
+
+// UnmarshalText implements encoding.TextUnmarshaler, for flags.
+func (k *Kind) UnmarshalText(text []byte) error {
+	*k = Kind(text)
+	if !slices.Contains(Kinds(), *k) {
+		return fmt.Errorf("%q is no kind of queue: %v", text, Kinds())
 	}
+	return nil
+}
+
+// MarshalText implements encoding.TextMarshaler.
+func (k Kind) MarshalText() ([]byte, error) { return []byte(k), nil }
+
+func (k Kind) arguments() amqp.Table {
+	switch k {
+	case Quorum:
+		return amqp.Table{amqp.QueueTypeArg: amqp.QueueTypeQuorum}
+	case QuorumUnlimited:
+		return amqp.Table{amqp.QueueTypeArg: amqp.QueueTypeQuorum, "x-delivery-limit": -1}
+	}
+	return amqp.Table{amqp.QueueTypeArg: amqp.QueueTypeClassic}
+}
+
+// DeclareQueues makes durable queues of a kind.
+func DeclareQueues(url string, kind Kind, names ...string) error {
+	args := kind.arguments()
 	return onChannel(url, func(ch *amqp.Channel) error {
 		for _, name := range names {
 			if _, err := ch.QueueDeclare(name, true, false, false, false, args); err != nil {
 				return fmt.Errorf("declare queue %s: %w", name, err)
 			}
+		}
+		return nil
+	})
+}
+
+// DeclareExchange makes a durable exchange from which a queue gets everything.
+func DeclareExchange(url, exchange, queue string) error {
+	return onChannel(url, func(ch *amqp.Channel) error {
+		if err := ch.ExchangeDeclare(exchange, amqp.ExchangeTopic, true, false, false, false, nil); err != nil {
+			return fmt.Errorf("declare exchange %s: %w", exchange, err)
+		}
+		if err := ch.QueueBind(queue, "#", exchange, false, nil); err != nil {
+			return fmt.Errorf("bind queue %s to exchange %s: %w", queue, exchange, err)
+		}
+		return nil
+	})
+}
+
+// DeleteExchange removes an exchange.
+func DeleteExchange(url, exchange string) error {
+	return onChannel(url, func(ch *amqp.Channel) error {
+		if err := ch.ExchangeDelete(exchange, false, false); err != nil {
+			return fmt.Errorf("delete exchange %s: %w", exchange, err)
 		}
 		return nil
 	})

@@ -46,28 +46,34 @@ type message struct {
 
 func (m message) String() string { return ledger.MessageID(m.producer, m.seq) }
 
-// count compares a sequence of messages with what was sent, and tells each
-// difference.
-func count(sent Sent, sequence []message, tell func(format string, args ...any)) Tally {
+// teller is told a difference.
+type teller func(format string, args ...any)
+
+// count compares sequences of messages, which together should be what was sent,
+// with that, and tells each difference; late is told what was reordered. Order is a
+// matter of each sequence.
+func count(sent Sent, tell, late teller, sequences ...[]message) Tally {
 	var t Tally
-	seen := make(map[message]bool, len(sequence))
-	highest := make(map[string]uint64, len(sent))
-	for i, m := range sequence {
-		switch {
-		case m.seq == 0 || m.seq > uint64(len(sent[m.producer])):
-			t.Foreign++
-			tell("%v, the %d. message, was not sent", m, i+1)
-			continue
-		case seen[m]:
-			t.Doubled++
-			tell("%v comes again as the %d. message", m, i+1)
-			continue
-		case m.seq < highest[m.producer]:
-			t.Reordered++
-			tell("%v, the %d. message, comes after %v", m, i+1, message{m.producer, highest[m.producer]})
+	seen := make(map[message]bool)
+	for _, sequence := range sequences {
+		highest := make(map[string]uint64, len(sent))
+		for i, m := range sequence {
+			switch {
+			case m.seq == 0 || m.seq > uint64(len(sent[m.producer])):
+				t.Foreign++
+				tell("%v, the %d. message, was not sent", m, i+1)
+				continue
+			case seen[m]:
+				t.Doubled++
+				tell("%v comes again as the %d. message", m, i+1)
+				continue
+			case m.seq < highest[m.producer]:
+				t.Reordered++
+				late("%v, the %d. message, comes after %v", m, i+1, message{m.producer, highest[m.producer]})
+			}
+			seen[m] = true
+			highest[m.producer] = max(highest[m.producer], m.seq)
 		}
-		seen[m] = true
-		highest[m.producer] = max(highest[m.producer], m.seq)
 	}
 	for _, name := range slices.Sorted(maps.Keys(sent)) {
 		for i := range sent[name] {

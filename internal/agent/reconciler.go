@@ -15,7 +15,6 @@ import (
 	"time"
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
@@ -59,12 +58,7 @@ type Reconciler struct {
 func (r *Reconciler) Reconcile(ctx context.Context, req reconcile.Request) (reconcile.Result, error) {
 	var t v1alpha1.CheckpointTransfer
 	if err := r.Client.Get(ctx, req.NamespacedName, &t); err != nil {
-		if apierrors.IsNotFound(err) {
-			// A sweep before this moment may still have found it in the cache, and
-			// have kept what only it awaited; its pod may have left long before.
-			err = r.Sweep(ctx)
-		}
-		return reconcile.Result{}, err
+		return reconcile.Result{}, client.IgnoreNotFound(err)
 	}
 	if t.Spec.NodeName != r.Node {
 		return reconcile.Result{}, nil

@@ -15,6 +15,7 @@ import (
 
 	"k8s.io/apimachinery/pkg/util/rand"
 
+	"ms2m.dev/ms2m/examples/load"
 	"ms2m.dev/ms2m/test/harness"
 )
 
@@ -27,7 +28,8 @@ type options struct {
 	backlog   int
 	work      time.Duration
 	ballast   int
-	quorum    bool
+	queues    load.Kind
+	outside   time.Duration
 	timeout   time.Duration
 	keep      bool
 }
@@ -41,7 +43,8 @@ func main() {
 	flag.IntVar(&o.backlog, "backlog", 1000, "`messages` in the queue when the migration begins")
 	flag.DurationVar(&o.work, "work", 2*time.Millisecond, "time that a message takes")
 	flag.IntVar(&o.ballast, "ballast", 0, "memory that the counter carries, in `MiB`")
-	flag.BoolVar(&o.quorum, "quorum", false, "quorum queues instead of classic ones")
+	flag.TextVar(&o.queues, "queues", load.Classic, "`kind` of the queues: classic, quorum, quorum-unlimited")
+	flag.DurationVar(&o.outside, "outside", 0, "time of a call to the outside that each message makes, and that a replay does not repeat")
 	flag.DurationVar(&o.timeout, "timeout", 3*time.Minute, "bound on each migration")
 	flag.BoolVar(&o.keep, "keep", false, "leave counter and migration as they are at the end")
 	flag.Parse()
@@ -101,7 +104,7 @@ func show(ctx context.Context, lab *harness.Lab, o options, name string, p *prog
 	defer cancel()
 	flow, err := lab.StartFlow(ctx, harness.FlowConfig{
 		CounterConfig: harness.CounterConfig{
-			Namespace: "ms2m-demo", Name: name, Work: o.work, BallastMB: o.ballast, Quorum: o.quorum},
+			Namespace: "ms2m-demo", Name: name, Work: o.work, BallastMB: o.ballast, Queues: o.queues, Outside: o.outside},
 		Rate: o.rate, Producers: o.producers,
 	})
 	if err != nil {

@@ -53,6 +53,10 @@ func printOne(w io.Writer, r result) {
 			row("  "+string(p.Phase), "%s", seconds(millis(p.DurationMillis)))
 		}
 	}
+	if c := s.Cutoff; c != nil {
+		row("source frozen", "%s: %s/s arrived, %s/s could be replayed, %d outstanding",
+			c.Reason, either(c.ArrivalRate != "", c.ArrivalRate, "?"), either(c.ReplayRate != "", c.ReplayRate, "?"), c.LagMessages)
+	}
 	if s.Pauses != nil {
 		row("pause at the checkpoint", "%s", seconds(millis(s.Pauses.CheckpointMillis)))
 		row("pause at the hand-over", "%s", seconds(millis(s.Pauses.HandoverMillis)))

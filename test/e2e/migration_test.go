@@ -11,6 +11,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"ms2m.dev/ms2m/api/v1alpha1"
+	"ms2m.dev/ms2m/examples/load"
 	"ms2m.dev/ms2m/test/harness"
 )
 
@@ -22,7 +23,7 @@ func TestMigration(t *testing.T) {
 		cfg  harness.FlowConfig
 	}{
 		{"classic queues", harness.FlowConfig{CounterConfig: harness.CounterConfig{Name: "migration-classic"}}},
-		{"quorum queues", harness.FlowConfig{CounterConfig: harness.CounterConfig{Name: "migration-quorum", Quorum: true}}},
+		{"quorum queues", harness.FlowConfig{CounterConfig: harness.CounterConfig{Name: "migration-quorum", Queues: load.QuorumUnlimited}}},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			ctx := within(t, 4*time.Minute)

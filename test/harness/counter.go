@@ -31,17 +31,21 @@ type CounterConfig struct {
 	Namespace, Name string
 	Node            string        // default node-a
 	Work            time.Duration // time that each message takes
+	Outside         time.Duration // time of a call to the outside that each message makes
 	BallastMB       int           // memory that it carries
-	Quorum          bool          // quorum queues instead of classic ones
+	Prefetch        int           // messages in flight; default: the library's
+	Queues          load.Kind     // default classic
+	Queue           string        // of another counter, to be shared; default one of its own
 }
 
 // Counter is a counter with queues of its own.
 type Counter struct {
 	CounterConfig
-	Queue, Outputs string
-	Pod            *corev1.Pod // as it was when it became ready
+	Outputs string
+	Pod     *corev1.Pod // that it runs in, as it was when it became ready
 
-	lab *Lab
+	shares bool // another counter's queue
+	lab    *Lab
 }
 
 // StartCounter makes namespace, Secret, queues and pod of a counter, and waits
@@ -51,14 +55,18 @@ func (l *Lab) StartCounter(ctx context.Context, cfg CounterConfig) (*Counter, er
 		cfg.Node = NodeA
 	}
 	c := &Counter{
-		CounterConfig: cfg, lab: l,
-		Queue:   cfg.Namespace + "." + cfg.Name + ".in",
+		CounterConfig: cfg, lab: l, shares: cfg.Queue != "",
 		Outputs: cfg.Namespace + "." + cfg.Name + ".out",
+	}
+	queues := []string{c.Outputs}
+	if !c.shares {
+		c.Queue = cfg.Namespace + "." + cfg.Name + ".in"
+		queues = append(queues, c.Queue)
 	}
 	if err := l.ensureNamespace(ctx, cfg.Namespace); err != nil {
 		return nil, err
 	}
-	if err := load.DeclareQueues(l.BrokerURL, cfg.Quorum, c.Queue, c.Outputs); err != nil {
+	if err := load.DeclareQueues(l.BrokerURL, cfg.Queues, queues...); err != nil {
 		return nil, err
 	}
 	pod := c.pod()
@@ -106,7 +114,9 @@ func (c *Counter) pod() *corev1.Pod {
 					{Name: "QUEUE", Value: c.Queue},
 					{Name: "OUTPUT_QUEUE", Value: c.Outputs},
 					{Name: "WORK", Value: c.Work.String()},
+					{Name: "OUTSIDE", Value: c.Outside.String()},
 					{Name: "BALLAST_MB", Value: strconv.Itoa(c.BallastMB)},
+					{Name: "PREFETCH", Value: strconv.Itoa(c.Prefetch)},
 				},
 				Ports: []corev1.ContainerPort{{Name: "http", ContainerPort: counterPort}},
 				ReadinessProbe: &corev1.Probe{
@@ -156,7 +166,7 @@ func (l *Lab) State(ctx context.Context, pod *corev1.Pod) (ledger.State, error) 
 }
 
 // Delete removes the counter's pods, the original and what became of it, and
-// its queues.
+// its queues, unless they are another's.
 func (c *Counter) Delete(ctx context.Context) error {
 	pods, err := c.Pods(ctx)
 	for i := range pods {
@@ -164,7 +174,11 @@ func (c *Counter) Delete(ctx context.Context) error {
 			client.IgnoreNotFound(c.lab.Client.Delete(ctx, &pods[i])),
 			Gone(ctx, c.lab, &pods[i], &corev1.PodList{}))
 	}
-	return errors.Join(err, load.DeleteQueues(c.lab.BrokerURL, c.Queue, c.Outputs))
+	queues := []string{c.Outputs}
+	if !c.shares {
+		queues = append(queues, c.Queue)
+	}
+	return errors.Join(err, load.DeleteQueues(c.lab.BrokerURL, queues...))
 }
 
 // Pods are the counter's pods: the original and its copies.

@@ -24,14 +24,23 @@ type FlowConfig struct {
 	CounterConfig
 	Rate      float64 // messages per second
 	Producers int
+	Sizes     load.Sizes // of the messages
 }
 
-// Flow is a counter under load.
+// Flow is a counter under load. Half of the producers publish to the default
+// exchange, half to one that is bound to the queue.
 type Flow struct {
 	*Counter
 	Generator *load.Generator
 	Collector *load.Collector
 	Begin     ledger.State // of the counter when it had counted nothing
+	Others    []*Replica   // that share the queue
+}
+
+// Replica is a counter that shares the queue of a flow.
+type Replica struct {
+	*Counter
+	Collector *load.Collector
 }
 
 // StartFlow starts a counter and the load on it.
@@ -44,16 +53,44 @@ func (l *Lab) StartFlow(ctx context.Context, cfg FlowConfig) (*Flow, error) {
 	if err != nil {
 		return nil, err
 	}
+	if err := load.DeclareExchange(l.BrokerURL, c.exchange(), c.Queue); err != nil {
+		return nil, err
+	}
 	return &Flow{
 		Counter:   c,
 		Begin:     begin,
 		Collector: load.Collect(ctx, l.BrokerURL, c.Outputs),
 		Generator: load.Start(ctx, load.Config{
-			URL: l.BrokerURL, Queue: c.Queue, Producers: cfg.Producers, Rate: cfg.Rate}),
+			URL: l.BrokerURL, Queue: c.Queue, Exchange: c.exchange(),
+			Producers: cfg.Producers, Rate: cfg.Rate, Sizes: cfg.Sizes}),
 	}, nil
 }
 
-// Counted waits until the counter has put out at least n messages.
+func (c *Counter) exchange() string { return c.Queue + ".exchange" }
+
+// Join starts a replica of the counter on a node.
+func (f *Flow) Join(ctx context.Context, node string) (*Replica, error) {
+	cfg := f.CounterConfig
+	cfg.Name, cfg.Node = fmt.Sprintf("%s-replica-%d", f.Name, len(f.Others)+1), node
+	c, err := f.lab.StartCounter(ctx, cfg)
+	if err != nil {
+		return nil, err
+	}
+	r := &Replica{Counter: c, Collector: load.Collect(ctx, f.lab.BrokerURL, c.Outputs)}
+	f.Others = append(f.Others, r)
+	return r, nil
+}
+
+// count is the number of messages that the counter and its replicas have put out.
+func (f *Flow) count() uint64 {
+	n := f.Collector.Count()
+	for _, r := range f.Others {
+		n += r.Collector.Count()
+	}
+	return n
+}
+
+// Counted waits until the counter itself has put out at least n messages.
 func (f *Flow) Counted(ctx context.Context, n uint64) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
@@ -69,7 +106,7 @@ func (f *Flow) Counted(ctx context.Context, n uint64) error {
 func (f *Flow) Fill(ctx context.Context, n int) error {
 	for {
 		confirmed := f.Generator.Confirmed()
-		missing := n - int(confirmed-min(confirmed, f.Collector.Count()))
+		missing := n - int(confirmed-min(confirmed, f.count()))
 		if missing <= 0 {
 			return nil
 		}
@@ -85,6 +122,7 @@ type Outcome struct {
 	load.Verdict
 	Begin, End ledger.State
 	Received   []load.Output
+	Others     []ledger.State // of the replicas at the end
 }
 
 // SameMemory reports whether the memory at the end is the one at the beginning.
@@ -99,25 +137,54 @@ func (f *Flow) Finish(ctx context.Context, pod *corev1.Pod) (Outcome, error) {
 	if err != nil {
 		return Outcome{}, err
 	}
-	if err := f.Collector.Settle(ctx, sent.Total(), quiet, patience); err != nil {
+	collectors := []*load.Collector{f.Collector}
+	for _, r := range f.Others {
+		collectors = append(collectors, r.Collector)
+	}
+	if err := load.Settle(ctx, sent.Total(), quiet, patience, collectors...); err != nil {
 		return Outcome{}, err
 	}
-	outputs, err := f.Collector.Outputs()
+	own, err := f.lab.replica(ctx, f.Collector, pod)
 	if err != nil {
 		return Outcome{}, err
 	}
-	end, err := f.lab.State(ctx, pod)
-	if err != nil {
-		return Outcome{}, err
+	o := Outcome{Begin: f.Begin, End: own.State, Received: own.Outputs}
+	if f.Others == nil {
+		o.Verdict = load.Judge(sent, own.State, own.Outputs)
+		return o, nil
 	}
-	return Outcome{Verdict: load.Judge(sent, end, outputs), Begin: f.Begin, End: end, Received: outputs}, nil
+	replicas := []load.Replica{own}
+	for _, r := range f.Others {
+		other, err := f.lab.replica(ctx, r.Collector, r.Pod)
+		if err != nil {
+			return Outcome{}, err
+		}
+		replicas, o.Others = append(replicas, other), append(o.Others, other.State)
+	}
+	o.Verdict = load.JudgeReplicas(sent, replicas...)
+	return o, nil
+}
+
+// replica is what the counter in a pod holds and has put out.
+func (l *Lab) replica(ctx context.Context, c *load.Collector, pod *corev1.Pod) (r load.Replica, err error) {
+	if r.Outputs, err = c.Outputs(); err != nil {
+		return r, err
+	}
+	r.State, err = l.State(ctx, pod)
+	return r, err
 }
 
 // Close ends the load, if it still runs, and removes the counter.
 func (f *Flow) Close(ctx context.Context) error {
 	f.Generator.Stop()
 	f.Collector.Close()
-	if err := f.Delete(ctx); err != nil {
+	var err error
+	for _, r := range f.Others {
+		r.Collector.Close()
+		err = errors.Join(err, r.Delete(ctx))
+	}
+	err = errors.Join(err, f.Delete(ctx), load.DeleteExchange(f.lab.BrokerURL, f.exchange()))
+	if err != nil {
 		return errors.Join(errors.New("remove the counter"), err)
 	}
 	return nil

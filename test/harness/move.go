@@ -17,6 +17,7 @@ type Move struct {
 	Outcome
 	Migration *v1alpha1.StatefulMigration // as it ended
 	Target    *corev1.Pod
+	Begun     time.Time     // when the migration was created, by our clock
 	Total     time.Duration // from creating the migration to its end, by our clock
 	Gap       time.Duration // longest between two outputs since, by our clock
 }
@@ -36,6 +37,20 @@ type MoveConfig struct {
 // Move migrates the counter while it counts, and judges. An error means that it
 // could not be judged, or that the migration failed.
 func (f *Flow) Move(ctx context.Context, cfg MoveConfig) (*Move, error) {
+	move, err := f.Migrate(ctx, cfg)
+	if err != nil {
+		return move, err
+	}
+	if move.Outcome, err = f.Finish(ctx, move.Target); err != nil {
+		return nil, err
+	}
+	move.Gap = load.LongestGap(move.Received, move.Begun)
+	return move, nil
+}
+
+// Migrate migrates the counter while it counts, and does not judge unless the
+// migration fails. The load goes on.
+func (f *Flow) Migrate(ctx context.Context, cfg MoveConfig) (*Move, error) {
 	if err := f.Counted(ctx, cfg.Warm); err != nil {
 		return nil, err
 	}
@@ -46,7 +61,7 @@ func (f *Flow) Move(ctx context.Context, cfg MoveConfig) (*Move, error) {
 	if err := f.Fill(ctx, cfg.Backlog); err != nil {
 		return nil, err
 	}
-	begin := time.Now()
+	move := &Move{Begun: time.Now()}
 	if err := f.lab.Client.Create(ctx, m); err != nil {
 		return nil, err
 	}
@@ -59,7 +74,7 @@ func (f *Flow) Move(ctx context.Context, cfg MoveConfig) (*Move, error) {
 	if err != nil {
 		return nil, err
 	}
-	move := &Move{Migration: m, Total: time.Since(begin)}
+	move.Migration, move.Total = m, time.Since(move.Begun)
 	if m.Status.Phase != v1alpha1.PhaseCompleted {
 		return move, f.failed(ctx, move)
 	}
@@ -69,10 +84,6 @@ func (f *Flow) Move(ctx context.Context, cfg MoveConfig) (*Move, error) {
 	if err := f.Counted(ctx, f.Collector.Count()+cfg.After); err != nil {
 		return nil, err
 	}
-	if move.Outcome, err = f.Finish(ctx, move.Target); err != nil {
-		return nil, err
-	}
-	move.Gap = load.LongestGap(move.Received, begin)
 	return move, nil
 }
 

@@ -22,17 +22,19 @@ func main() {
 	flag.StringVar(&cfg.Queue, "queue", "counter.in", "`queue` that the counter counts")
 	flag.IntVar(&cfg.Producers, "producers", 3, "`number` of producers")
 	flag.Float64Var(&cfg.Rate, "rate", 100, "`messages` per second, of all producers together")
-	flag.IntVar(&cfg.BodyBytes, "body", 64, "`bytes` of a body")
+	flag.IntVar(&cfg.Sizes.Min, "body", 64, "`bytes` of a body, at least")
+	flag.IntVar(&cfg.Sizes.Max, "body-max", 0, "`bytes` of a body, at most; 0: all are of one size")
 	backlog := flag.Int("backlog", 0, "`messages` sent at once at the beginning")
 	duration := flag.Duration("for", 10*time.Second, "how long to send")
 	outputs := flag.String("outputs", "counter.out", "`queue` of the counter's outputs")
 	counter := flag.String("counter", "http://127.0.0.1:8080", "`URL` of the counter")
-	quorum := flag.Bool("quorum", false, "declare quorum queues instead of classic ones")
+	var kind load.Kind
+	flag.TextVar(&kind, "queues", load.Classic, "`kind` of the queues that are declared: classic, quorum, quorum-unlimited")
 	flag.Parse()
 
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
 	defer stop()
-	verdict, err := run(ctx, cfg, *backlog, *duration, *outputs, *counter, *quorum)
+	verdict, err := run(ctx, cfg, *backlog, *duration, *outputs, *counter, kind)
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "load:", err)
 		os.Exit(1)
@@ -48,8 +50,8 @@ func main() {
 	}
 }
 
-func run(ctx context.Context, cfg load.Config, backlog int, d time.Duration, outputs, counter string, quorum bool) (load.Verdict, error) {
-	if err := load.DeclareQueues(cfg.URL, quorum, cfg.Queue, outputs); err != nil {
+func run(ctx context.Context, cfg load.Config, backlog int, d time.Duration, outputs, counter string, kind load.Kind) (load.Verdict, error) {
+	if err := load.DeclareQueues(cfg.URL, kind, cfg.Queue, outputs); err != nil {
 		return load.Verdict{}, err
 	}
 	before, err := load.ReadState(ctx, counter)
@@ -72,7 +74,7 @@ func run(ctx context.Context, cfg load.Config, backlog int, d time.Duration, out
 	if err != nil {
 		return load.Verdict{}, err
 	}
-	if err := collector.Settle(ctx, sent.Total(), time.Second, 20*time.Second); err != nil {
+	if err := load.Settle(ctx, sent.Total(), time.Second, 20*time.Second, collector); err != nil {
 		return load.Verdict{}, err
 	}
 	received, err := collector.Outputs()

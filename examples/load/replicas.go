@@ -1,0 +1,53 @@
+package load
+
+import "ms2m.dev/ms2m/examples/counter/ledger"
+
+// Replica is one of several counters that share a queue, and an output queue of
+// its own.
+type Replica struct {
+	State   ledger.State
+	Outputs []Output
+}
+
+// JudgeReplicas compares what replicas hold and have put out together with what
+// was sent: every message must be in the memory of one of them, once, and each
+// replica's outputs must tell its own history. Reordered counts the messages that
+// came to a replica after a later one of their producer: which of them takes a
+// message that was given back is the broker's choice, see OKWithoutLate.
+func JudgeReplicas(sent Sent, replicas ...Replica) Verdict {
+	v := Verdict{Sent: sent.Total(), ChainEqual: true}
+	var memories, told [][]message
+	readable := true
+	together := make(map[string]ledger.Producer)
+	for _, r := range replicas {
+		v.Counted += r.State.Count
+		for name, p := range r.State.Producers {
+			sum := together[name]
+			sum.Count += p.Count
+			together[name] = sum
+		}
+		equal, sequence := v.readOutputs(sent, r.State, r.Outputs)
+		v.ChainEqual = v.ChainEqual && equal
+		told = append(told, sequence)
+		memory, ok := history(sent, r.State, r.Outputs)
+		memories, readable = append(memories, memory), readable && ok
+	}
+	late := func(string, ...any) {} // no problem by itself
+	v.Outputs = count(sent, v.problemOf("outputs"), late, told...)
+	v.Outputs.Doubled += v.Repeated
+	if readable {
+		v.State = count(sent, v.problemOf("memory"), late, memories...)
+	} else {
+		v.State = countNumbers(sent, together)
+	}
+	return v
+}
+
+// OKWithoutLate is OK for those who leave out up to this many reordered
+// messages: those that the broker may have got back and given to another replica.
+func (v Verdict) OKWithoutLate(most uint64) bool {
+	if v.State.Reordered <= most && v.Outputs.Reordered <= most {
+		v.State.Reordered, v.Outputs.Reordered = 0, 0
+	}
+	return v.OK()
+}

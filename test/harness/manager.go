@@ -1,0 +1,43 @@
+package harness
+
+import (
+	"context"
+	"slices"
+
+	appsv1 "k8s.io/api/apps/v1"
+	"k8s.io/utils/ptr"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+)
+
+// managerKey is the manager's Deployment.
+var managerKey = client.ObjectKey{Namespace: SystemNamespace, Name: "ms2m-manager"}
+
+// SetManager runs the manager in so many replicas (0: it is gone for good) with
+// these flags besides the usual ones, waits until that is so, and returns how to
+// have the old one back.
+func (l *Lab) SetManager(ctx context.Context, replicas int32, flags ...string) (restore func(context.Context) error, err error) {
+	d := &appsv1.Deployment{}
+	if err := l.Client.Get(ctx, managerKey, d); err != nil {
+		return nil, err
+	}
+	oldReplicas, oldArgs := d.Spec.Replicas, d.Spec.Template.Spec.Containers[0].Args
+	if err := l.runManager(ctx, ptr.To(replicas), slices.Concat(oldArgs, flags)); err != nil {
+		return nil, err
+	}
+	return func(ctx context.Context) error { return l.runManager(ctx, oldReplicas, oldArgs) }, nil
+}
+
+func (l *Lab) runManager(ctx context.Context, replicas *int32, args []string) error {
+	d := &appsv1.Deployment{}
+	if err := l.Client.Get(ctx, managerKey, d); err != nil {
+		return err
+	}
+	old := d.DeepCopy()
+	d.Spec.Replicas, d.Spec.Template.Spec.Containers[0].Args = replicas, args
+	if err := l.Client.Patch(ctx, d, client.MergeFrom(old), fieldOwner); err != nil {
+		return err
+	}
+	return Until(ctx, l, d, &appsv1.DeploymentList{}, func(d *appsv1.Deployment) (bool, error) {
+		return d != nil && deploymentReady(d), nil
+	})
+}
