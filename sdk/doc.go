@@ -11,6 +11,9 @@
 // message a message-id (or a header, see [Config.IdentityHeader]), by which a
 // redelivery is known again.
 //
+// Handlers run one at a time unless [Config.Concurrency] and [Config.Key] let
+// several run, each on a message of another key.
+//
 // What does not travel: open connections other than the library's own (they
 // are closed; reconnect), files outside the container's writable layer, and
 // environment variables (a moved process keeps those it began with).

@@ -144,7 +144,8 @@ func (in *Instance) State() State { return in.state }
 
 // Owner reports whether this process owns the service's state: whether what it
 // holds in memory is the present truth. A source gives that up when it
-// publishes END_REPLAY, for the target may take over from that moment on.
+// publishes END_REPLAY, for the target may take over from that moment on. One
+// that is cut off and taken over as dead cannot know, and says true until it is back.
 func (in *Instance) Owner() bool {
 	switch in.state {
 	case Live, Draining, Paused, Relaying, Finishing:
