@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"math/rand/v2"
 	"net"
 	"net/url"
 	"os"
@@ -13,6 +14,8 @@ import (
 	"time"
 
 	amqp "github.com/rabbitmq/amqp091-go"
+
+	"ms2m.dev/ms2m/sdk/handover"
 )
 
 // Handler handles one message. Messages come one at a time, in the order of the
@@ -62,6 +65,9 @@ type Config struct {
 	// Pod tells which pod this process is in. The defaults are right in
 	// Kubernetes.
 	Pod PodInfo
+
+	migration string                            // what the environment says this process's pod was made for
+	jitter    func(time.Duration) time.Duration // a random time below the one given
 }
 
 // PodInfo tells which pod a process is in.
@@ -130,6 +136,7 @@ func (c Config) withDefaults() (Config, error) {
 	if c.Pod.Name == "" {
 		c.Pod.Name, _ = os.Hostname()
 	}
+	c.migration, c.jitter = os.Getenv(handover.EnvMigration), rand.N[time.Duration]
 	return c, errors.Join(errs...)
 }
 

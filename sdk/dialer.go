@@ -3,7 +3,6 @@ package sdk
 import (
 	"context"
 	"fmt"
-	"math/rand/v2"
 	"net"
 	"sync"
 	"time"
@@ -26,10 +25,6 @@ const (
 	// waited for until TCP gives up, a quarter of an hour.
 	openWithin = 15 * time.Second
 )
-
-// jitter is a random time below the one given. The simulation, whose schedules
-// repeat, has its own.
-var jitter = rand.N[time.Duration]
 
 // dialer makes sessions, one at a time.
 type dialer struct {
@@ -54,7 +49,7 @@ func (d *dialer) begin(ctx context.Context, in *handover.Instance) {
 	d.backoff = min(max(2*d.backoff, minBackoff), maxBackoff)
 	d.busy.Go(func() {
 		if wait > 0 {
-			wait = wait/2 + jitter(wait/2) // many services lose one broker at once
+			wait = wait/2 + d.cfg.jitter(wait/2) // many services lose one broker at once
 			select {
 			case <-ctx.Done():
 				return

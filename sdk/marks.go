@@ -3,7 +3,6 @@ package sdk
 import (
 	"context"
 	"errors"
-	"os"
 	"time"
 
 	amqp "github.com/rabbitmq/amqp091-go"
@@ -67,12 +66,11 @@ func (s *session) readHold(cfg Config) error {
 func findHold(conn *amqp.Connection, cfg Config) (*handover.HoldView, error) {
 	ctx, cancel := context.WithTimeoutCause(context.Background(), holdTimeout, errors.New("its record is not given back"))
 	defer cancel()
-	migration := os.Getenv(handover.EnvMigration)
 	pod, err := cfg.Pod.UID()
 	if err != nil {
 		pod = "" // not in Kubernetes: no pod to be held by
 	}
-	keys := []string{migration, pod, handover.PodSlot(cfg.Pod.Namespace, cfg.Pod.Name), handover.QueueSlot(cfg.Queue)}
+	keys := []string{cfg.migration, pod, handover.PodSlot(cfg.Pod.Namespace, cfg.Pod.Name), handover.QueueSlot(cfg.Queue)}
 	for i, key := range keys {
 		if key == "" {
 			continue

@@ -3,6 +3,9 @@ package sdk
 import (
 	"context"
 	"errors"
+	"fmt"
+	"log/slog"
+	"maps"
 	"net"
 	"slices"
 	"strings"
@@ -20,11 +23,15 @@ type simProcess struct {
 	c    *Consumer
 
 	mu        sync.Mutex
-	applied   []string // the application's state
+	applied   []string            // the application's state: what was applied, in order,
+	byKey     map[string][]string // with the results of side effects, of each key,
+	tries     map[string]int      // and how often a message was given back
 	handlings []*simHandling
 	dials     []*simDial
 	dropDial  bool // the next dial is of the past: see wake
 	imaged    time.Time
+	newcomer  bool // it began without the state of the one before it
+	dead      bool
 	cancel    context.CancelFunc
 	done      chan error
 	over      bool
@@ -40,9 +47,39 @@ type simDial struct {
 	conn chan net.Conn
 }
 
-var errRefused = errors.New("connection refused")
+var (
+	errRefused    = errors.New("connection refused")
+	errDeadSocket = errors.New("read: connection reset by peer")
+	errAgain      = errors.New("not now")
+	errPoison     = errors.New("poison")
+)
 
-// handle is the service's handler. It returns when the driver says so.
+// fresh starts a process from its ordinary image.
+func (s *sim) fresh(name, pod string) *simProcess {
+	p := &simProcess{s: s, name: name, pod: pod, byKey: map[string][]string{}, tries: map[string]int{}}
+	c, err := New(Config{URL: "amqp://guest:guest@broker/", Queue: simQueue, Prefetch: s.prefetch, Concurrency: s.concurrency, Key: simKey,
+		Handler: p.handle, Digest: p.state, Dial: p.dial, Logger: slog.New(slog.DiscardHandler),
+		Pod: PodInfo{UID: p.uid, Namespace: "test", Name: "service-0"}})
+	if err != nil {
+		panic(err)
+	}
+	c.cfg.jitter = func(d time.Duration) time.Duration { return d / 2 }
+	if pod != simSourcePod {
+		c.cfg.migration = simMigration
+	}
+	p.c = c
+	s.procs = append(s.procs, p)
+	p.start()
+	return p
+}
+
+func simKey(m *Message) string {
+	key, _, _ := strings.Cut(m.Identity(), "/")
+	return key
+}
+
+// handle is the service's handler. It goes on when the driver says so. What it
+// does depends on nothing but message and state.
 func (p *simProcess) handle(_ context.Context, m *Message) error {
 	h := &simHandling{m: m, goOn: make(chan struct{})}
 	p.mu.Lock()
@@ -52,15 +89,35 @@ func (p *simProcess) handle(_ context.Context, m *Message) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.handlings = slices.DeleteFunc(p.handlings, func(o *simHandling) bool { return o == h })
-	p.applied = append(p.applied, m.Identity())
-	m.Publish(Output{RoutingKey: simOut, Body: []byte(m.Identity())})
+	id := m.Identity()
+	answer, err := m.Once("ask", func() ([]byte, error) {
+		p.s.once++
+		return fmt.Append(nil, p.s.once), nil
+	})
+	if err != nil {
+		return err
+	}
+	if p.s.o.outcomes && strings.HasSuffix(id, "5") && p.tries[id] == 0 {
+		p.tries[id]++
+		return errAgain
+	}
+	p.applied = append(p.applied, id)
+	p.byKey[simKey(m)] = append(p.byKey[simKey(m)], id+"="+string(answer))
+	if p.s.rejects(id) {
+		return Reject(errPoison)
+	}
+	m.Publish(Output{RoutingKey: simOut, Body: []byte(id)})
 	return nil
 }
 
+func (s *sim) rejects(id string) bool { return s.o.outcomes && strings.HasSuffix(id, "3") }
+
+// running are the handlers that run, in an order that does not depend on how
+// their goroutines were scheduled.
 func (p *simProcess) running() []*simHandling {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return slices.Clone(p.handlings)
+	return slices.SortedFunc(slices.Values(p.handlings), func(a, b *simHandling) int { return strings.Compare(a.m.identity, b.m.identity) })
 }
 
 func (p *simProcess) finish(h *simHandling) string {
@@ -68,10 +125,11 @@ func (p *simProcess) finish(h *simHandling) string {
 	return p.name + " " + h.m.Identity()
 }
 
+// state is a digest of the state, which does not depend on how keys mixed.
 func (p *simProcess) state() []byte {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return []byte(strings.Join(p.applied, ","))
+	return fmt.Append(nil, p.byKey, p.tries)
 }
 
 func (p *simProcess) uid() (string, error) { return p.pod, nil }
@@ -80,7 +138,7 @@ func (p *simProcess) uid() (string, error) { return p.pod, nil }
 func (p *simProcess) dial(string, string) (net.Conn, error) {
 	d := &simDial{conn: make(chan net.Conn)}
 	p.mu.Lock()
-	if p.dropDial {
+	if p.dropDial || p.dead {
 		p.dropDial = false
 		p.mu.Unlock()
 		return nil, errRefused
@@ -105,8 +163,8 @@ func (p *simProcess) connect() string {
 	d := p.dials[0]
 	p.dials = p.dials[1:]
 	p.mu.Unlock()
-	if p.s.up > 0 {
-		p.s.up--
+	if p.s.refusals > 0 {
+		p.s.refusals--
 		d.conn <- nil
 		return p.name + " refused"
 	}
@@ -148,12 +206,29 @@ func (p *simProcess) ended() bool {
 	return p.over
 }
 
-var errDeadSocket = errors.New("read: connection reset by peer")
+// crash ends the process: nothing that it does afterwards gets out. Its
+// container may be started again in the same pod.
+func (p *simProcess) crash(again bool) {
+	p.dead = true
+	for _, c := range p.s.b.Conns() {
+		if c.Name == p.name {
+			c.Cut()
+		}
+	}
+	p.refuse()
+	p.stop()
+	if again {
+		p.s.fresh(p.name+"'", p.pod).newcomer = true
+	}
+}
 
 // image copies the process as a checkpoint does. Everything in it waits at this
 // moment: for the broker, for the driver, for time.
 func (p *simProcess) image(name, pod string) *simProcess {
-	t := &simProcess{s: p.s, name: name, pod: pod, applied: slices.Clone(p.applied), imaged: time.Now()}
+	t := &simProcess{s: p.s, name: name, pod: pod, applied: slices.Clone(p.applied), byKey: map[string][]string{}, tries: maps.Clone(p.tries), imaged: time.Now()}
+	for k, v := range p.byKey {
+		t.byKey[k] = slices.Clone(v)
+	}
 	cfg := p.c.cfg
 	cfg.Pod.UID, cfg.Handler, cfg.Digest, cfg.Dial = t.uid, t.handle, t.state, t.dial
 	t.c = &Consumer{cfg: cfg, inbox: newInbox(), epoch: p.c.epoch, in: p.c.in.Clone()}
@@ -176,6 +251,7 @@ func (p *simProcess) wake() {
 	p.c.epoch = p.c.epoch.Add(time.Since(p.imaged))
 	dead := p.c.session
 	p.dropDial = dead != nil
+	p.s.procs = append(p.s.procs, p)
 	p.start()
 	p.s.wait()
 	if dead != nil {
@@ -185,7 +261,8 @@ func (p *simProcess) wake() {
 
 // owner reports whether the process holds itself for the service's owner. A
 // copy does until it has looked which pod it is in. A source that is Finishing
-// does though END_REPLAY is out, until it hears that the broker has it.
+// does though END_REPLAY is out, until it hears that the broker has it. So does
+// one that is cut off and taken over, until it is back.
 func (p *simProcess) owner() bool {
-	return p.c.Owner() && p.c.in.Status().PodUID == p.pod && p.c.State() != handover.Finishing
+	return !p.dead && (!p.s.m.lost || p != p.s.procs[0]) && p.c.Owner() && p.c.in.Status().PodUID == p.pod && p.c.State() != handover.Finishing
 }

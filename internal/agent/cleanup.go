@@ -14,7 +14,6 @@ import (
 	"ms2m.dev/ms2m/internal/fault"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/controller/controllerutil"
-	"sigs.k8s.io/controller-runtime/pkg/log"
 )
 
 // tidy removes the archive of a push that has ended, well or not: it holds every
@@ -40,14 +39,7 @@ func (r *Reconciler) finalize(ctx context.Context, t *v1alpha1.CheckpointTransfe
 			return fmt.Errorf("remove the staged checkpoint: %w", err)
 		}
 	}
-	if err := r.Client.Patch(ctx, t, onTopOf(base)); err != nil {
-		return client.IgnoreNotFound(err)
-	}
-	if err := r.Sweep(ctx); err != nil {
-		// It is tried again after the next leg; this one has left nothing.
-		log.FromContext(ctx).Error(err, "remove what is kept for pods that are gone")
-	}
-	return nil
+	return client.IgnoreNotFound(r.Client.Patch(ctx, t, onTopOf(base)))
 }
 
 // unstage removes the staged checkpoint of t, unless another's lies there, and

@@ -15,6 +15,7 @@ import (
 	"time"
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
@@ -58,7 +59,12 @@ type Reconciler struct {
 func (r *Reconciler) Reconcile(ctx context.Context, req reconcile.Request) (reconcile.Result, error) {
 	var t v1alpha1.CheckpointTransfer
 	if err := r.Client.Get(ctx, req.NamespacedName, &t); err != nil {
-		return reconcile.Result{}, client.IgnoreNotFound(err)
+		if apierrors.IsNotFound(err) {
+			// A sweep before this moment may still have found it in the cache, and
+			// have kept what only it awaited; its pod may have left long before.
+			err = r.Sweep(ctx)
+		}
+		return reconcile.Result{}, err
 	}
 	if t.Spec.NodeName != r.Node {
 		return reconcile.Result{}, nil

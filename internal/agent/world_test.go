@@ -136,6 +136,9 @@ func (w *world) remove(name string) {
 	if err := w.client.Get(w.t.Context(), client.ObjectKeyFromObject(t), t); client.IgnoreNotFound(err) != nil || err == nil {
 		w.t.Errorf("%s did not go: %v", name, err)
 	}
+	if err := w.reconcile(name); err != nil { // the event that it is gone
+		w.t.Fatal(err)
+	}
 }
 
 func (w *world) archive(name string, data []byte) string {

@@ -66,7 +66,6 @@ func (p *planner) abort() Plan {
 	if plan := p.tidy(); plan != nil {
 		return *plan
 	}
-	p.cleaned()
 	return p.fail()
 }
 

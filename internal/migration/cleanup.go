@@ -24,11 +24,6 @@ func (p *planner) forward() Plan {
 	if plan := p.tidy(); plan != nil {
 		return *plan
 	}
-	p.cleaned()
-	return p.complete()
-}
-
-func (p *planner) complete() Plan {
 	p.set(v1alpha1.ConditionSucceeded, metav1.ConditionTrue, ReasonDone, "the pod %q on %q has taken over", p.status.TargetPodName, p.status.TargetNode)
 	p.enter(v1alpha1.PhaseCompleted)
 	return Plan{Ended: true}
@@ -72,6 +67,10 @@ func (p *planner) tidy() *Plan {
 		plan = p.act(DeleteReplayQueue{Queue: p.replayQueue()})
 	case image != nil && !p.retained() && !p.Done[StepImageDeleted(image.Reference)]:
 		plan = p.act(DeleteImage{Reference: image.Reference})
+	case p.liveAwaited():
+		// Without the decision a target that has not read it yet would take its
+		// own, and throw the state away.
+		plan = p.outlast("the target to say that it is live")
 	case !p.Done[StepMarksRemoved] && !p.marksNeeded():
 		plan = p.act(RemoveMarks{Keys: HoldKeys(p.Object, p.status.SourcePodUID)})
 	default:
@@ -135,6 +134,12 @@ func (p *planner) marksNeeded() bool {
 	return true
 }
 
+// liveAwaited reports whether the target has won, and may not know it.
+func (p *planner) liveAwaited() bool {
+	noted := p.status.Pauses != nil && p.status.Pauses.HandoverMillis != nil
+	return p.committed() && p.alive(RoleTarget) && !noted && p.state(RoleTarget) != handover.Live
+}
+
 func (p *planner) releasedOrGone() bool {
 	if p.status.Attempt == 0 || !p.alive(RoleSource) {
 		return true
@@ -142,7 +147,7 @@ func (p *planner) releasedOrGone() bool {
 	return p.state(RoleSource) == handover.Live
 }
 
-// outlast plans to wait for something that ends by itself.
+// outlast plans to wait for something that ends by itself, however long it takes.
 func (p *planner) outlast(what string) Plan {
 	if p.committed() {
 		p.set(v1alpha1.ConditionSucceeded, metav1.ConditionUnknown, ReasonWaiting, "the target has taken over; waiting for %s", what)
@@ -150,24 +155,12 @@ func (p *planner) outlast(what string) Plan {
 	return p.wait(p.abandonAt(), "%s", what)
 }
 
-// abandonAt is when the migration ends whatever is left of it: its object is
-// deleted, or it is decided, or given up, and something that it needs for the
-// rest (a node, the broker, the registry) does not come back.
+// abandonAt is when a deleted StatefulMigration is let go whatever is left.
 func (p *planner) abandonAt() time.Time {
-	var from time.Time
-	switch {
-	case p.committed():
-		from = p.since().Add(seconds(p.Object.Spec.Deadlines.FinalizeSeconds))
-	case p.givingUp():
-		from = p.get(v1alpha1.ConditionSucceeded).LastTransitionTime.Time
+	if p.Object.DeletionTimestamp == nil {
+		return time.Time{}
 	}
-	if d := p.Object.DeletionTimestamp; d != nil {
-		from = earlier(from, d.Time)
-	}
-	if from.IsZero() {
-		return from
-	}
-	return from.Add(p.Policy.Abandon)
+	return p.Object.DeletionTimestamp.Add(p.Policy.Abandon)
 }
 
 func (p *planner) abandoned() bool {
@@ -175,28 +168,11 @@ func (p *planner) abandoned() bool {
 	return !at.IsZero() && p.late(at)
 }
 
-// abandon ends the migration although something could not be cleaned up: a
-// finalizer that hangs would keep a namespace from being deleted, and nobody
-// waits for ever. The instances settle it among themselves by the decision and
-// the holds, which are left for them.
+// abandon lets the object go although something could not be cleaned up: a
+// finalizer that hangs would keep a namespace from being deleted.
 func (p *planner) abandon() Plan {
-	p.set(v1alpha1.ConditionCleanedUp, metav1.ConditionFalse, ReasonAbandoned,
+	p.set(v1alpha1.ConditionSucceeded, metav1.ConditionFalse, ReasonAbandoned,
 		"not everything could be removed within %v: look for objects labelled %s=%s, the replay queue %q, the image and the marks at the broker",
 		p.Policy.Abandon, v1alpha1.LabelMigration, p.uid(), p.replayQueue())
-	if p.committed() {
-		return p.complete()
-	}
-	if !p.givingUp() {
-		p.set(v1alpha1.ConditionSucceeded, metav1.ConditionFalse, ReasonAbandoned, "the StatefulMigration was deleted")
-	}
 	return p.fail()
-}
-
-// cleaned takes note that nothing is left behind.
-func (p *planner) cleaned() {
-	if c := p.get(v1alpha1.ConditionCommitted); c != nil && c.Reason == ReasonMarksLeft {
-		p.set(v1alpha1.ConditionCleanedUp, metav1.ConditionFalse, ReasonMarksLeft, c.Message)
-		return
-	}
-	p.set(v1alpha1.ConditionCleanedUp, metav1.ConditionTrue, ReasonDone, "nothing is left behind")
 }

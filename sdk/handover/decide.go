@@ -7,8 +7,8 @@ import (
 
 // giveUp makes the instance write ABORT; what stands then is obeyed.
 func (in *Instance) giveUp(why Reason, text string) {
-	if !in.inMigration() {
-		return
+	if !in.inMigration() || in.want == Commit {
+		return // COMMIT may have been written, and only its answer be lost
 	}
 	in.want = Aborted
 	in.why, in.whyText = why, text

@@ -128,6 +128,11 @@ func (b *Broker) Remove(queue string) {
 
 func (b *Broker) remove(q *Queue) {
 	delete(b.queues, q.Name)
+	for _, c := range q.consumers {
+		if ch := c.ch; ch.conn.channels[ch.number] == ch && !ch.refused {
+			ch.conn.write(ch.number, &wire.BasicCancel{ConsumerTag: c.tag, NoWait: true})
+		}
+	}
 	q.consumers = nil
 }
 

@@ -209,6 +209,9 @@ func (ch *channel) publish(p *wire.BasicPublish, content wire.Content) {
 
 // settle takes deliveries off the channel; the client must hold them.
 func (ch *channel) settle(tag uint64, multiple, requeue bool) {
+	if tag == 0 && multiple && len(ch.unacked) > 0 { // all
+		tag = ch.unacked[len(ch.unacked)-1].tag
+	}
 	held := slices.ContainsFunc(ch.unacked, func(d *delivery) bool { return d.tag == tag })
 	if !held {
 		ch.conn.b.fault("%s settles delivery %d, which it does not hold", ch.conn.Name, tag)

@@ -112,6 +112,11 @@ func (m *BasicConsume) args(c *coder) {
 
 func (m *BasicConsumeOk) args(c *coder) { c.shortstr(&m.ConsumerTag) }
 
+func (m *BasicCancel) args(c *coder) {
+	c.shortstr(&m.ConsumerTag)
+	c.bit(&m.NoWait)
+}
+
 func (m *BasicPublish) args(c *coder) {
 	c.reservedShort()
 	c.shortstr(&m.Exchange)

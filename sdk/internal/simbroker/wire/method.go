@@ -24,22 +24,29 @@ type Method interface {
 
 // The methods are named as in the specification. The arguments that it
 // reserves are passed over.
+
 type (
+	// ConnectionStart is connection.start.
 	ConnectionStart struct {
 		Properties          Table
 		Mechanisms, Locales string
 	}
+	// ConnectionStartOk is connection.start-ok.
 	ConnectionStartOk struct {
 		Properties                  Table
 		Mechanism, Response, Locale string
 	}
+	// ConnectionTune is connection.tune.
 	ConnectionTune struct {
 		ChannelMax uint16
 		FrameMax   uint32
 		Heartbeat  uint16 // seconds
 	}
+	// ConnectionTuneOk is connection.tune-ok.
 	ConnectionTuneOk struct{ ConnectionTune }
-	ConnectionOpen   struct{ VirtualHost string }
+	// ConnectionOpen is connection.open.
+	ConnectionOpen struct{ VirtualHost string }
+	// ConnectionOpenOk is connection.open-ok.
 	ConnectionOpenOk struct{}
 	// Closing is what connection.close and channel.close tell: the reply code
 	// and text, and the method that gave the cause.
@@ -48,92 +55,126 @@ type (
 		Text                    string
 		FailedClass, FailedMeth uint16
 	}
-	ConnectionClose   struct{ Closing }
+	// ConnectionClose is connection.close.
+	ConnectionClose struct{ Closing }
+	// ConnectionCloseOk is connection.close-ok.
 	ConnectionCloseOk struct{}
 
-	ChannelOpen    struct{}
-	ChannelOpenOk  struct{}
-	ChannelClose   struct{ Closing }
+	// ChannelOpen is channel.open.
+	ChannelOpen struct{}
+	// ChannelOpenOk is channel.open-ok.
+	ChannelOpenOk struct{}
+	// ChannelClose is channel.close.
+	ChannelClose struct{ Closing }
+	// ChannelCloseOk is channel.close-ok.
 	ChannelCloseOk struct{}
 
+	// ExchangeDeclare is exchange.declare.
 	ExchangeDeclare struct {
 		Exchange, Type                                 string
 		Passive, Durable, AutoDelete, Internal, NoWait bool
 		Arguments                                      Table
 	}
+	// ExchangeDeclareOk is exchange.declare-ok.
 	ExchangeDeclareOk struct{}
-	ExchangeDelete    struct {
+	// ExchangeDelete is exchange.delete.
+	ExchangeDelete struct {
 		Exchange         string
 		IfUnused, NoWait bool
 	}
+	// ExchangeDeleteOk is exchange.delete-ok.
 	ExchangeDeleteOk struct{}
 
+	// QueueDeclare is queue.declare.
 	QueueDeclare struct {
 		Queue                                           string
 		Passive, Durable, Exclusive, AutoDelete, NoWait bool
 		Arguments                                       Table
 	}
+	// QueueDeclareOk is queue.declare-ok.
 	QueueDeclareOk struct {
 		Queue                       string
 		MessageCount, ConsumerCount uint32
 	}
+	// QueueDelete is queue.delete.
 	QueueDelete struct {
 		Queue                     string
 		IfUnused, IfEmpty, NoWait bool
 	}
+	// QueueDeleteOk is queue.delete-ok.
 	QueueDeleteOk struct{ MessageCount uint32 }
 
+	// BasicQos is basic.qos.
 	BasicQos struct {
 		PrefetchSize  uint32
 		PrefetchCount uint16
 		Global        bool
 	}
-	BasicQosOk   struct{}
+	// BasicQosOk is basic.qos-ok.
+	BasicQosOk struct{}
+	// BasicConsume is basic.consume.
 	BasicConsume struct {
 		Queue, ConsumerTag                string
 		NoLocal, NoAck, Exclusive, NoWait bool
 		Arguments                         Table
 	}
+	// BasicConsumeOk is basic.consume-ok.
 	BasicConsumeOk struct{ ConsumerTag string }
-	BasicPublish   struct {
+	// BasicCancel is basic.cancel.
+	BasicCancel struct {
+		ConsumerTag string
+		NoWait      bool
+	}
+	// BasicPublish is basic.publish.
+	BasicPublish struct {
 		Exchange, RoutingKey string
 		Mandatory, Immediate bool
 	}
+	// BasicReturn is basic.return.
 	BasicReturn struct {
 		Code                       uint16
 		Text, Exchange, RoutingKey string
 	}
+	// BasicDeliver is basic.deliver.
 	BasicDeliver struct {
 		ConsumerTag          string
 		DeliveryTag          uint64
 		Redelivered          bool
 		Exchange, RoutingKey string
 	}
+	// BasicGet is basic.get.
 	BasicGet struct {
 		Queue string
 		NoAck bool
 	}
+	// BasicGetOk is basic.get-ok.
 	BasicGetOk struct {
 		DeliveryTag          uint64
 		Redelivered          bool
 		Exchange, RoutingKey string
 		MessageCount         uint32
 	}
+	// BasicGetEmpty is basic.get-empty.
 	BasicGetEmpty struct{}
-	BasicAck      struct {
+	// BasicAck is basic.ack.
+	BasicAck struct {
 		DeliveryTag uint64
 		Multiple    bool
 	}
+	// BasicReject is basic.reject.
 	BasicReject struct {
 		DeliveryTag uint64
 		Requeue     bool
 	}
+	// BasicNack is basic.nack.
 	BasicNack struct {
 		DeliveryTag       uint64
 		Multiple, Requeue bool
 	}
 
-	ConfirmSelect   struct{ NoWait bool }
+	// ConfirmSelect is confirm.select.
+	ConfirmSelect struct{ NoWait bool }
+	// ConfirmSelectOk is confirm.select-ok.
 	ConfirmSelectOk struct{}
 )
 
@@ -161,6 +202,7 @@ func (*BasicQos) id() (uint16, uint16)          { return classBasic, 10 }
 func (*BasicQosOk) id() (uint16, uint16)        { return classBasic, 11 }
 func (*BasicConsume) id() (uint16, uint16)      { return classBasic, 20 }
 func (*BasicConsumeOk) id() (uint16, uint16)    { return classBasic, 21 }
+func (*BasicCancel) id() (uint16, uint16)       { return classBasic, 30 }
 func (*BasicPublish) id() (uint16, uint16)      { return classBasic, 40 }
 func (*BasicReturn) id() (uint16, uint16)       { return classBasic, 50 }
 func (*BasicDeliver) id() (uint16, uint16)      { return classBasic, 60 }
@@ -180,7 +222,7 @@ var made = func() map[[2]uint16]func() Method {
 		of[ConnectionClose], of[ConnectionCloseOk], of[ChannelOpen], of[ChannelOpenOk], of[ChannelClose], of[ChannelCloseOk],
 		of[ExchangeDeclare], of[ExchangeDeclareOk], of[ExchangeDelete], of[ExchangeDeleteOk],
 		of[QueueDeclare], of[QueueDeclareOk], of[QueueDelete], of[QueueDeleteOk],
-		of[BasicQos], of[BasicQosOk], of[BasicConsume], of[BasicConsumeOk], of[BasicPublish], of[BasicReturn], of[BasicDeliver],
+		of[BasicQos], of[BasicQosOk], of[BasicConsume], of[BasicConsumeOk], of[BasicCancel], of[BasicPublish], of[BasicReturn], of[BasicDeliver],
 		of[BasicGet], of[BasicGetOk], of[BasicGetEmpty], of[BasicAck], of[BasicReject], of[BasicNack],
 		of[ConfirmSelect], of[ConfirmSelectOk],
 	}
