@@ -32,6 +32,7 @@ const (
 	ConditionTakeover     = "Takeover"     // the source has ended; the copy goes on from image and replay queue
 	ConditionReplayed     = "Replayed"     // the copy has applied everything up to END_REPLAY
 	ConditionCommitted    = "Committed"    // COMMIT (True) or ABORT (False) stands at the broker
+	ConditionCleanedUp    = "CleanedUp"    // nothing of the migration is left behind; False: what is
 	ConditionSucceeded    = "Succeeded"    // the end: True Completed, False Failed, with the reason
 )
 

@@ -66,6 +66,7 @@ func (p *planner) abort() Plan {
 	if plan := p.tidy(); plan != nil {
 		return *plan
 	}
+	p.cleaned()
 	return p.fail()
 }
 

@@ -24,6 +24,11 @@ func (p *planner) forward() Plan {
 	if plan := p.tidy(); plan != nil {
 		return *plan
 	}
+	p.cleaned()
+	return p.complete()
+}
+
+func (p *planner) complete() Plan {
 	p.set(v1alpha1.ConditionSucceeded, metav1.ConditionTrue, ReasonDone, "the pod %q on %q has taken over", p.status.TargetPodName, p.status.TargetNode)
 	p.enter(v1alpha1.PhaseCompleted)
 	return Plan{Ended: true}
@@ -147,7 +152,7 @@ func (p *planner) releasedOrGone() bool {
 	return p.state(RoleSource) == handover.Live
 }
 
-// outlast plans to wait for something that ends by itself, however long it takes.
+// outlast plans to wait for something that ends by itself.
 func (p *planner) outlast(what string) Plan {
 	if p.committed() {
 		p.set(v1alpha1.ConditionSucceeded, metav1.ConditionUnknown, ReasonWaiting, "the target has taken over; waiting for %s", what)
@@ -155,12 +160,24 @@ func (p *planner) outlast(what string) Plan {
 	return p.wait(p.abandonAt(), "%s", what)
 }
 
-// abandonAt is when a deleted StatefulMigration is let go whatever is left.
+// abandonAt is when the migration ends whatever is left of it: its object is
+// deleted, or it is decided, or given up, and something that it needs for the
+// rest (a node, the broker, the registry) does not come back.
 func (p *planner) abandonAt() time.Time {
-	if p.Object.DeletionTimestamp == nil {
-		return time.Time{}
+	var from time.Time
+	switch {
+	case p.committed():
+		from = p.since().Add(seconds(p.Object.Spec.Deadlines.FinalizeSeconds))
+	case p.givingUp():
+		from = p.get(v1alpha1.ConditionSucceeded).LastTransitionTime.Time
 	}
-	return p.Object.DeletionTimestamp.Add(p.Policy.Abandon)
+	if d := p.Object.DeletionTimestamp; d != nil {
+		from = earlier(from, d.Time)
+	}
+	if from.IsZero() {
+		return from
+	}
+	return from.Add(p.Policy.Abandon)
 }
 
 func (p *planner) abandoned() bool {
@@ -168,11 +185,28 @@ func (p *planner) abandoned() bool {
 	return !at.IsZero() && p.late(at)
 }
 
-// abandon lets the object go although something could not be cleaned up: a
-// finalizer that hangs would keep a namespace from being deleted.
+// abandon ends the migration although something could not be cleaned up: a
+// finalizer that hangs would keep a namespace from being deleted, and nobody
+// waits for ever. The instances settle it among themselves by the decision and
+// the holds, which are left for them.
 func (p *planner) abandon() Plan {
-	p.set(v1alpha1.ConditionSucceeded, metav1.ConditionFalse, ReasonAbandoned,
+	p.set(v1alpha1.ConditionCleanedUp, metav1.ConditionFalse, ReasonAbandoned,
 		"not everything could be removed within %v: look for objects labelled %s=%s, the replay queue %q, the image and the marks at the broker",
 		p.Policy.Abandon, v1alpha1.LabelMigration, p.uid(), p.replayQueue())
+	if p.committed() {
+		return p.complete()
+	}
+	if !p.givingUp() {
+		p.set(v1alpha1.ConditionSucceeded, metav1.ConditionFalse, ReasonAbandoned, "the StatefulMigration was deleted")
+	}
 	return p.fail()
+}
+
+// cleaned takes note that nothing is left behind.
+func (p *planner) cleaned() {
+	if c := p.get(v1alpha1.ConditionCommitted); c != nil && c.Reason == ReasonMarksLeft {
+		p.set(v1alpha1.ConditionCleanedUp, metav1.ConditionFalse, ReasonMarksLeft, c.Message)
+		return
+	}
+	p.set(v1alpha1.ConditionCleanedUp, metav1.ConditionTrue, ReasonDone, "nothing is left behind")
 }

@@ -4,6 +4,7 @@ import (
 	"testing"
 	"time"
 
+	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"ms2m.dev/ms2m/api/v1alpha1"
@@ -71,7 +72,9 @@ func TestAborting(t *testing.T) {
 			}
 			t.Error("nothing is said about the marks")
 		}},
-		{name: "abandoned", change: all(giving, deleted, later(10*time.Minute)), action: "ended", phase: v1alpha1.PhaseFailed, reason: migration.ReasonAbandoned},
+		{name: "abandoned, deleted", change: all(giving, deleted, later(10*time.Minute)), action: "ended", phase: v1alpha1.PhaseFailed, reason: "Gap", check: leftBehind},
+		{name: "abandoned, the broker does not come back", change: all(giving, since(now), later(10*time.Minute)), action: "ended", phase: v1alpha1.PhaseFailed, reason: "Gap", check: leftBehind},
+		{name: "not abandoned yet", change: all(giving, since(now), later(9*time.Minute)), action: "WriteAbort", reason: "Gap"},
 	})
 }
 
@@ -80,6 +83,20 @@ var everything = []migration.Step{
 }
 
 func noLegs(f *migration.Facts) { f.Push, f.Stage, f.Transfers = nil, nil, 0 }
+
+// since is when the migration was given up.
+func since(at time.Time) change {
+	return func(f *migration.Facts) {
+		meta.FindStatusCondition(f.Object.Status.Conditions, v1alpha1.ConditionSucceeded).LastTransitionTime = metav1.NewTime(at)
+	}
+}
+
+// leftBehind checks that what is left is said.
+func leftBehind(t *testing.T, p migration.Plan) {
+	if !meta.IsStatusConditionFalse(p.Status.Conditions, v1alpha1.ConditionCleanedUp) {
+		t.Errorf("nothing is said about what is left: %+v", p.Status.Conditions)
+	}
+}
 
 // TestForward goes on after COMMIT.
 func TestForward(t *testing.T) {
@@ -91,6 +108,8 @@ func TestForward(t *testing.T) {
 	}
 	gone := all(committed, func(f *migration.Facts) { f.Source.Pod, f.Source.Report = nil, nil })
 	run(t, v1alpha1.PhaseFinalizing, []row{
+		{name: "the source's node does not come back", change: all(committed, func(f *migration.Facts) { at := metav1.NewTime(now); f.Source.Pod.DeletionTimestamp = &at }, later(15*time.Minute)),
+			action: "ended", phase: v1alpha1.PhaseCompleted, check: leftBehind},
 		{name: "the source is going", change: all(committed, func(f *migration.Facts) { at := metav1.NewTime(now); f.Source.Pod.DeletionTimestamp = &at })},
 		{name: "nobody listens in the source", change: all(committed, func(f *migration.Facts) {
 			f.Source.Sent = said(handover.Retire)

@@ -27,8 +27,8 @@ type Policy struct {
 	// Patience is how long an instance that ought to obey a decision, or an
 	// agent that ought to tidy up, is waited for before the migration goes on without it.
 	Patience time.Duration
-	// Abandon bounds the clean-up of a deleted StatefulMigration whose broker,
-	// registry or node does not come back.
+	// Abandon bounds the rest of a migration that is deleted, decided or given
+	// up, when its broker, its registry or a node does not come back.
 	Abandon time.Duration
 	// StatusEvery is the least time between two writes of mere progress.
 	StatusEvery time.Duration

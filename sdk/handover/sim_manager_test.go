@@ -99,7 +99,7 @@ func (m *simManager) checkpoint(s *sim, src *simProcess, state State) {
 		m.attempt = max(1, src.in.m.attempt+1)
 		s.b.held = true
 		s.command(m, src, Prepare, 20*time.Second)
-	case state == Paused && src.in.m.attempt == m.attempt || s.o.lateImages && m.attempt > m.spent && s.r.IntN(20) == 0:
+	case state == Paused && src.in.m.attempt == m.attempt || s.o.lateImages && m.attempt > m.spent && s.r.IntN(4) == 0:
 		m.target = fmt.Sprint("pod-b", m.attempt)
 		m.image = src.copy(m.target)
 	}

@@ -59,7 +59,7 @@ func TestHandover(t *testing.T) {
 			}
 			t.Logf("%v", ends)
 			for _, want := range o.ends() {
-				if ends[want] == 0 && *seed == 0 {
+				if ends[want] == 0 && *seed == 0 && *schedules >= 2000 {
 					t.Errorf("no schedule ended with %s: the simulation does not reach it any more", want)
 				}
 			}
@@ -210,7 +210,7 @@ func (s *sim) disturb(m *simManager, p *simProcess, k int, calm bool) string {
 		s.cuts++
 		s.cut(p, o.half && r.IntN(2) == 0)
 		return "cut " + p.name
-	case k == 37 && o.abort && !m.gaveUp && rarely:
+	case k == 37 && o.abort && !m.gaveUp && rarely && r.IntN(2) == 0:
 		m.giveUp(s)
 		return "abort"
 	case k == 38 && s.crashes < o.crashes && s.b.decision == Undecided && s.b.held && rarely:
