@@ -45,7 +45,7 @@ tidy:
 
 .PHONY: unit
 unit: ## unit and property tests, the simulations of the protocol and of the library
-	go test $$(go list ./... | grep -v -e /internal/broker$$ -e /test/integration$$ -e /test/e2e$$)
+	go test $$(go list ./... | grep -v -e /internal/broker$$ -e /internal/conformance$$ -e /test/integration$$ -e /test/e2e$$)
 	cd sdk && go test ./handover/... ./internal/...
 	cd sdk && go test -run '^TestSimulation' .
 	cd examples && go test ./...
@@ -53,7 +53,7 @@ unit: ## unit and property tests, the simulations of the protocol and of the lib
 .PHONY: broker
 broker: $(bin)/lab deps ## the library and the manager's client on a real RabbitMQ
 	cd sdk && CGO_ENABLED=1 MS2M_LAB_BIN=$(bin)/lab go test -race -count=1 -skip '^TestSimulation' .
-	MS2M_LAB_BIN=$(bin)/lab go test -count=1 ./internal/broker
+	MS2M_LAB_BIN=$(bin)/lab go test -count=1 ./internal/broker ./internal/conformance
 
 .PHONY: integration
 integration: $(bin)/lab deps ## the manager against a real API server (envtest)

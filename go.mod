@@ -4,11 +4,15 @@ go 1.26.6
 
 require (
 	github.com/santhosh-tekuri/jsonschema/v6 v6.0.3
+	github.com/spf13/cobra v1.10.2
 	go.uber.org/mock v0.6.0
 	ms2m.dev/ms2m/sdk v0.0.0
 )
 
-require gotest.tools/v3 v3.5.2 // indirect
+require (
+	github.com/inconshreveable/mousetrap v1.1.0 // indirect
+	gotest.tools/v3 v3.5.2 // indirect
+)
 
 require (
 	cyphar.com/go-pathrs v0.2.5 // indirect

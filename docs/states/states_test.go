@@ -76,7 +76,6 @@ type walk struct {
 	decision  handover.Decision
 	hold      *handover.HoldView
 	attempt   int
-	read      uint64
 	tag       uint64
 }
 
@@ -171,7 +170,7 @@ func (w *walk) step(ev handover.Event) {
 		case handover.Replay:
 			w.pending = append(w.pending, handover.Handled{Item: e.Item, Outcome: handover.Done})
 		case handover.PublishOutputs:
-			w.pending = append(w.pending, handover.OutputsConfirmed{Item: e.Item})
+			w.pending = append(w.pending, handover.OutputsConfirmed(e))
 		case handover.PublishEntry:
 			w.pending = append(w.pending, handover.EntryConfirmed{Item: e.Item})
 		case handover.PublishEnd:
