@@ -92,7 +92,7 @@ func prepare(s *stage) {
 	r := s.ask(handover.Resume)
 	pause := time.Since(began)
 	s.need("prepare.resume", r.Kind == handover.ReportRelaying && r.Answers == handover.Resume && r.Status.State == handover.Relaying, "RELAYING, answering RESUME (of a higher epoch)", string(r.raw))
-	s.check("prepare.pause", r.Status.PauseMillis >= 900 && r.Status.PauseMillis <= pause.Milliseconds()+50, fmt.Sprintf("pauseMillis from PREPARE to RESUME, 900 to %d", pause.Milliseconds()), r.Status.PauseMillis)
+	s.check("prepare.pause", r.Status.PauseMillis >= 500 && r.Status.PauseMillis <= pause.Milliseconds()+50, fmt.Sprintf("pauseMillis from PREPARE to RESUME, 500 to %d", pause.Milliseconds()), r.Status.PauseMillis)
 	s.check("prepare.again", s.ask(handover.Resume).Kind == handover.ReportRelaying, "RELAYING again, for a repeated RESUME", "not")
 	s.refused("prepare.stale", s.ask(handover.Freeze, epoch(1)), handover.Freeze, handover.ReasonStale)
 	s.handled(busy...)
