@@ -101,8 +101,8 @@ func leases(s *stage) {
 		s.tell(handover.Hello)
 		s.quiet(400 * time.Millisecond)
 	}
-	s.check("lease.renewed", s.ask(handover.Hello).Status.State == handover.Relaying && s.decided() == handover.Undecided, "Relaying: HELLO renews the lease", s.decided())
 	began := time.Now()
+	s.check("lease.renewed", s.ask(handover.Hello).Status.State == handover.Relaying && s.decided() == handover.Undecided, "Relaying: HELLO renews the lease", s.decided())
 	d := s.awaitDecision(s.cfg.Patience)
 	took := time.Since(began)
 	s.need("lease.aborts", d == handover.Aborted && took > time.Second, "ABORT, written when the lease of 1.5 s has passed", fmt.Sprintf("%q after %v", d, took))

@@ -123,7 +123,7 @@ func (h held) play(s *stage) {
 	key := map[string]string{"pod": s.pod, "name": handover.PodSlot("conformance", s.podName), "queue": handover.QueueSlot(s.queue), "": s.migration}[h.slot]
 	hold := handover.Hold{Version: handover.Version, Migration: s.migration, SourcePod: "source-" + s.id, DeadlineMillis: 60_000}
 	if h.timeout {
-		hold.DeadlineMillis = 1500
+		hold.DeadlineMillis = 3000
 	}
 	s.hold(key, hold)
 	ms := many("m", 3)
@@ -152,7 +152,7 @@ func (h held) play(s *stage) {
 	s.need(clause, ok, string(h.want), string(got.raw))
 	if h.timeout {
 		d := s.decided()
-		s.check(clause, d == handover.Aborted && time.Since(began) > time.Second, "ABORT, written at the hold's deadline (1.5 s) and not before", fmt.Sprintf("%q after %v", d, time.Since(began)))
+		s.check(clause, d == handover.Aborted && time.Since(began) > 2*time.Second, "ABORT, written at the hold's deadline (3 s) and not before", fmt.Sprintf("%q after %v", d, time.Since(began)))
 	}
 	if h.want == handover.Live {
 		s.handled(ms...)

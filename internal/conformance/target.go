@@ -188,6 +188,42 @@ func notPaused(s *stage) {
 	s.givesUp("void.not-paused", handover.ReasonNotPaused, handover.Undecided)
 }
 
+// fenced: a process whose control queue another connection has.
+func fenced(s *stage) {
+	letGo := s.fence(s.pod)
+	s.publish(many("m", 2)...)
+	s.start()
+	s.poll(s.cfg.Patience, func() bool {
+		return first(s.proxy.Frames(0), toBroker(QueueDeclare, func(f Frame) bool { return f.Queue == handover.ControlQueue(s.pod) })) >= 0
+	})
+	s.quiet(time.Second)
+	s.check("fenced.starts-not", s.takesNothing(0), "nothing is taken from the primary queue", "basic.consume")
+	letGo()
+	s.stand(handover.Live)
+	s.handled(many("m", 2)...)
+	s.check("fenced.starts", true, "", "")
+
+	// It relays, is cut off, and is taken for dead.
+	s.ask(handover.Prepare)
+	s.ask(handover.Resume)
+	s.proxy.Refuse(true)
+	s.proxy.Cut()
+	gone := s.poll(s.cfg.Patience, func() bool { return s.inspect().Consumers == 0 && !s.locked(s.pod) })
+	if !gone {
+		s.stop("the broker keeps the connection that was cut")
+	}
+	letGo = s.fence(s.pod)
+	mark := s.proxy.Len()
+	s.proxy.Refuse(false)
+	s.publish(many("later", 2)...)
+	s.quiet(time.Second)
+	s.check("fenced.zombie", s.takesNothing(mark), "nothing is taken while a target fences it off", "basic.consume")
+	s.decide(handover.Commit)
+	letGo()
+	h, ok := s.reach(s.cfg.Patience, handover.Retired)
+	s.check("fenced.zombie", ok && s.takesNothing(mark), "Retired, without having taken anything, when the fence is let go", string(h.raw))
+}
+
 // takeover: the source is dead, and the copy ends the replay queue itself.
 func takeover(s *stage) {
 	source := s.pod
