@@ -11,8 +11,6 @@ import (
 	"strings"
 	"sync"
 	"time"
-
-	"ms2m.dev/ms2m/sdk/handover"
 )
 
 // simProcess is a process: the library and its application.
@@ -234,7 +232,7 @@ func (p *simProcess) image(name, pod string) *simProcess {
 	t.c = &Consumer{cfg: cfg, inbox: newInbox(), epoch: p.c.epoch, in: p.c.in.Clone()}
 	t.c.in.SetDigest(t.state)
 	t.c.others.Store(p.c.others.Load())
-	t.c.state.Store(t.c.in.State())
+	t.c.tell()
 	if p.c.session != nil {
 		// What is left of it in the copy: an object whose socket is dead, and
 		// whose goroutines will say so.
@@ -260,9 +258,8 @@ func (p *simProcess) wake() {
 }
 
 // owner reports whether the process holds itself for the service's owner. A
-// copy does until it has looked which pod it is in. A source that is Finishing
-// does though END_REPLAY is out, until it hears that the broker has it. So does
-// one that is cut off and taken over, until it is back.
+// copy does until it has looked which pod it is in, at its first event; one
+// that is cut off and taken over does until it is back.
 func (p *simProcess) owner() bool {
-	return !p.dead && (!p.s.m.lost || p != p.s.procs[0]) && p.c.Owner() && p.c.in.Status().PodUID == p.pod && p.c.State() != handover.Finishing
+	return !p.dead && (!p.s.m.lost || p != p.s.procs[0]) && p.c.Owner() && p.c.in.Status().PodUID == p.pod
 }
