@@ -24,12 +24,13 @@ const (
 // the driver that lets one of them do one thing at a time. What is done depends
 // on the seed alone.
 type sim struct {
-	o     simOptions
-	r     *rand.Rand
-	b     *simbroker.Broker
-	m     *simManager
-	procs []*simProcess
-	began time.Time
+	o      simOptions
+	r      *rand.Rand
+	b      *simbroker.Broker
+	m      *simManager
+	procs  []*simProcess // the first is the one that is to be moved
+	before []*simProcess // dead, and forgotten
+	began  time.Time
 
 	messages    []string // to be sent: identities
 	prefetch    int
@@ -265,6 +266,7 @@ func (s *sim) describe() string {
 // teardown ends everything and waits for the end: a bubble does not end while
 // one of its goroutines lives.
 func (s *sim) teardown() {
+	s.procs = append(s.procs, s.before...)
 	for _, p := range s.procs {
 		p.stop()
 	}

@@ -60,6 +60,12 @@ func (s *sim) disturb() string {
 			return "another manager"
 		}
 	case 6:
+		if first := s.procs[0]; o.crashes > 0 && len(s.m.sent) == 0 && r.IntN(2) == 0 {
+			first.crash(true) // an ordinary one, before anything is moved
+			s.procs = []*simProcess{s.procs[len(s.procs)-1]}
+			s.before = append(s.before, first)
+			return "crash " + first.name
+		}
 		if p := pickOne(r, s.procs); s.crashes < o.crashes && !p.dead && s.m.held {
 			s.crashes++
 			p.crash(r.IntN(3) > 0)

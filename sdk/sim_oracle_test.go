@@ -127,7 +127,7 @@ func (s *sim) judgeState(owner *simProcess) {
 }
 
 func (s *sim) judgeOutputs() {
-	disturbed := s.lost+s.restarts+s.crashes > 0
+	disturbed := s.lost+s.restarts+s.crashes+len(s.before) > 0
 	seen := map[string]int{}
 	var outputs []string
 	for m := s.b.Take(simOut); m != nil; m = s.b.Take(simOut) {

@@ -223,7 +223,7 @@ func (p *simProcess) crash(again bool) {
 // image copies the process as a checkpoint does. Everything in it waits at this
 // moment: for the broker, for the driver, for time.
 func (p *simProcess) image(name, pod string) *simProcess {
-	t := &simProcess{s: p.s, name: name, pod: pod, applied: slices.Clone(p.applied), byKey: map[string][]string{}, tries: maps.Clone(p.tries), imaged: time.Now()}
+	t := &simProcess{s: p.s, name: name, pod: pod, newcomer: p.newcomer, applied: slices.Clone(p.applied), byKey: map[string][]string{}, tries: maps.Clone(p.tries), imaged: time.Now()}
 	for k, v := range p.byKey {
 		t.byKey[k] = slices.Clone(v)
 	}
