@@ -99,12 +99,13 @@ func TestCut(t *testing.T) {
 		reason  string
 		freeze  bool
 	}{
-		"nothing outstanding":             {samples: history(0, 0, 0, flat(0)), reason: migration.ReasonCaughtUp},
-		"a blink":                         {samples: history(0, 0, 200, flat(10)), reason: migration.ReasonCaughtUp},
-		"more than a blink":               {samples: history(0, 0, 200, flat(11))},
-		"rate not known":                  {samples: history(0, 0, 0, flat(1))},
-		"too long":                        {samples: history(0, 0, 1, flat(9)), left: -1, reason: migration.ReasonDeadline},
-		"too early to tell":               {samples: history(4, arrives, 50, slope(1000, 50))},
+		"nothing outstanding": {samples: history(0, 0, 0, flat(0)), reason: migration.ReasonCaughtUp},
+		"a blink":             {samples: history(0, 0, 200, flat(10)), reason: migration.ReasonCaughtUp},
+		"more than a blink":   {samples: history(0, 0, 200, flat(11))},
+		"rate not known":      {samples: history(0, 0, 0, flat(1))},
+		"too long":            {samples: history(0, 0, 1, flat(9)), left: -1, reason: migration.ReasonDeadline},
+		"too early to tell":   {samples: history(4, arrives, 50, slope(1000, 50))},
+		"arrivals above, by the source's word alone": {samples: []migration.Sample{{At: now, Source: 1000, Rate: 50, Arrival: 100}}},
 		"arrivals above":                  {samples: history(5, arrives, 50, slope(1000, 50)), reason: migration.ReasonOutpaced},
 		"arrivals above, above the limit": {samples: history(5, arrives, 50, slope(1000, 50)), cutoff: time.Second, reason: migration.ReasonOutpaced},
 		"a little above":                  {samples: history(14, arrives, 95, slope(1000, 5))},

@@ -12,6 +12,7 @@ type Sample struct {
 	At             time.Time
 	Source, Target uint64  // last message written by the source, applied by the target
 	Rate           float64 // the target's, in messages per second of busy time; 0: not known
+	Arrival        float64 // the source's own measure, in messages per second; 0: not known
 }
 
 // Messages is how many are written and not applied.
@@ -29,7 +30,8 @@ func Measure(now time.Time, source, target *handover.Report) (Sample, bool) {
 	if source == nil || target == nil || target.Status.State != handover.Replaying {
 		return Sample{}, false
 	}
-	return Sample{At: now, Source: source.Status.Confirmed, Target: target.Status.Number, Rate: target.Status.Rate}, true
+	return Sample{At: now, Source: source.Status.Confirmed, Target: target.Status.Number,
+		Rate: target.Status.Rate, Arrival: source.Status.Rate}, true
 }
 
 // patience is how many trends an unclear lag is watched for.
@@ -64,7 +66,8 @@ type Forecast struct {
 
 // Foresee looks at the samples, of which now is the last.
 //
-// λ is counted: what the source wrote over the window. μ is the target's own
+// λ is counted: what the source wrote over the window, the same as that of the lag. Until
+// there is one, the source's own rate tells people, and decides nothing. μ is the target's own
 // measure, because what it applied over the window is no measure of what it
 // could apply: a target that has caught up applies no more than arrives. A
 // target that does not give one is taken at what it applied, if it was behind.
@@ -77,6 +80,9 @@ func Foresee(samples []Sample, now Sample, trend time.Duration) Forecast {
 	f := Forecast{Messages: now.Messages(), Arrival: -1, Replay: -1, Gap: -1, CatchUp: -1}
 	if now.Rate > 0 {
 		f.Replay = now.Rate
+	}
+	if now.Arrival > 0 {
+		f.Arrival = now.Arrival
 	}
 	for _, times := range []time.Duration{1, patience} {
 		window := times * trend

@@ -295,6 +295,9 @@ func TestReplaying(t *testing.T) {
 		{name: "nothing outstanding", action: freeze, phase: v1alpha1.PhaseFinalizing},
 		{name: "a blink", change: target(handover.Replaying, func(r *handover.Report) { r.Status.Number--; r.Status.Rate = 100 }), action: freeze, phase: v1alpha1.PhaseFinalizing},
 		{name: "behind", change: behind(30), phase: v1alpha1.PhaseReplaying, check: func(t *testing.T, p migration.Plan) {
+			if p.Status.Cutoff.ArrivalRate != "100.000" || p.Status.Cutoff.CatchUpSeconds != "" { // by the source's word
+				t.Errorf("%+v", p.Status.Cutoff)
+			}
 			if p.Status.Lag.Messages != 30 || p.Status.Lag.Seconds != "30.000" || p.Status.Positions.Source != 40 || p.Status.Positions.Target != 10 {
 				t.Errorf("lag %+v, positions %+v", p.Status.Lag, p.Status.Positions)
 			}
