@@ -64,6 +64,7 @@ if a clause does not hold.`,
 	f.StringVar(&cfg.URL, "url", "amqp://guest:guest@127.0.0.1:5672/", "the broker, without TLS")
 	f.StringVar(&cfg.Dir, "dir", "", "where logs go; by default a new directory")
 	f.DurationVar(&cfg.Patience, "patience", 10*time.Second, "how long an answer may take")
+	f.BoolVar(&cfg.NoDigest, "no-digest", false, "the service gives no digest of its state")
 	f.StringVar(&run, "run", "", "only scenarios whose name matches this `pattern`")
 	f.IntVar(&parallel, "parallel", 4, "scenarios at once")
 	return cmd

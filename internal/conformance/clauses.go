@@ -2,6 +2,9 @@ package conformance
 
 import "ms2m.dev/ms2m/sdk/handover"
 
+// digestScenario asks for a service that gives a digest of its state.
+const digestScenario = "void-digest"
+
 // Scenarios are all that is played. Each has a process of its own.
 var Scenarios = []Scenario{
 	{"live", []Clause{
@@ -122,7 +125,7 @@ var Scenarios = []Scenario{
 	{"void-gap", []Clause{{"void.gap", "END_REPLAY with another number than the copy's: ABORT, Void, Gap."}}, gapAtEnd},
 	{"void-outcome", []Clause{{"void.outcome", "A handler that ends otherwise than the source's: ABORT, Void, Outcome."}}, otherOutcome},
 	{"void-record", []Clause{{"void.record", "A handler that asks for another record than the source's: ABORT, Void, Outcome."}}, otherRecord},
-	{"void-digest", []Clause{{"void.digest", "END_REPLAY with another digest: ABORT, Void, Digest."}}, otherDigest},
+	{digestScenario, []Clause{{"void.digest", "END_REPLAY with another digest: ABORT, Void, Digest."}}, otherDigest},
 	{"void-deadline", []Clause{{"void.deadline", "A replay that does not end by its deadline: ABORT, Void, Deadline."}}, lateReplay},
 	{"void-lease", []Clause{{"void.lease", "A Restored copy that hears no manager for the lease: ABORT, Void."}}, aloneRestored},
 	{"void-aborted", []Clause{{"void.aborted", "ABORT stands when the copy is at the end: Void."}}, abortedFirst},

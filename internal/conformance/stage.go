@@ -27,6 +27,8 @@ type Config struct {
 	URL     string   // of the broker, with credentials: amqp://
 	Command []string // starts the implementation
 	Dir     string   // for logs and files
+	// NoDigest says that the service gives no digest of its state.
+	NoDigest bool
 	// Patience is how long an answer may take.
 	Patience time.Duration
 }
