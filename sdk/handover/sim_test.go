@@ -43,6 +43,7 @@ func TestHandover(t *testing.T) {
 		"late images": {cuts: 1, abort: true, lateImages: true},
 		"crashes":     {cuts: 1, half: true, crashes: 2},
 		"zombies":     {cuts: 4, half: true, zombie: true},
+		"restarts":    {cuts: 1, restart: true},
 		"managers":    {cuts: 1, manager: true, late: true, abort: true},
 		"keys":        {cuts: 2, keys: 3, crashes: 1, twice: true},
 		"everything":  {cuts: 3, half: true, abort: true, lateImages: true, crashes: 1, zombie: true, manager: true, late: true, restart: true, keys: 3, outcomes: true},
@@ -115,7 +116,7 @@ func runSim(t *testing.T, o simOptions, seed uint64) string {
 	for _, p := range s.procs {
 		switch p.in.why {
 		case ReasonGap, ReasonRelayBroken:
-			if o.restart { // the replay queue can be away for longer than patience lasts
+			if o.restart && o.abort { // among all the rest it can be away for longer than patience lasts
 				continue
 			}
 			fallthrough
