@@ -65,7 +65,11 @@ type simChoice struct {
 
 func newSim(o simOptions, r *rand.Rand, tracing bool) *sim {
 	s := &sim{o: o, r: r, tracing: tracing, weights: map[string]int{}, prefetch: 1 + r.IntN(4), concurrency: 1}
-	for i := range 1 + r.IntN(12) {
+	messages := 1 + r.IntN(12)
+	if r.IntN(10) == 0 {
+		messages = 30 + r.IntN(30) // more than the memory of identities holds
+	}
+	for i := range messages {
 		id := fmt.Sprintf("k%d/%d", r.IntN(max(1, o.keys)), i)
 		s.messages = append(s.messages, id)
 		if o.twice && r.IntN(4) == 0 {
