@@ -20,7 +20,7 @@ demo: build ## move a live pod between two nodes of a real cluster (RUNS=n, KEEP
 	$(inlab) -- $(bin)/demo -config $(CURDIR)/config -runs $(or $(RUNS),1) $(if $(KEEP),-keep)
 
 .PHONY: test
-test: lint unit broker integration lab-test e2e ## everything: linters, unit, broker, envtest, lab, end to end
+test: lint unit model broker integration lab-test e2e ## everything: linters, unit, model, broker, envtest, lab, end to end
 
 .PHONY: lint
 lint: generated tidy ## linters, formatting, generated files and modules up to date
@@ -49,6 +49,11 @@ unit: ## unit and property tests, the simulations of the protocol and of the lib
 	cd sdk && go test ./handover/... ./internal/...
 	cd sdk && go test -run '^TestSimulation' .
 	cd examples && go test ./...
+
+.PHONY: model
+model: ## the protocol explored by spin, the known faults found when put back (MODEL=pattern)
+	command -v spin >/dev/null && command -v gcc >/dev/null || { apt-get update -q && apt-get install -y -q spin gcc; }
+	docs/model/check.sh $(MODEL)
 
 .PHONY: broker
 broker: $(bin)/lab deps ## the library and the manager's client on a real RabbitMQ
