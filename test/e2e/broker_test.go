@@ -184,11 +184,7 @@ func addressesOf(ctx context.Context, t *testing.T, flow *harness.Flow, m *v1alp
 			}
 		}
 	case manager:
-		addresses, err := lab.ManagerAddresses(ctx)
-		if err != nil {
-			t.Fatal(err)
-		}
-		return addresses
+		return []string{podOf(ctx, t, flow, m, manager).Status.PodIP}
 	}
 	return nil
 }

@@ -2,6 +2,7 @@ package e2e
 
 import (
 	"context"
+	"slices"
 	"testing"
 	"time"
 
@@ -18,7 +19,7 @@ func TestManagerGone(t *testing.T) {
 	ctx := within(t, 5*time.Minute)
 	setManager(ctx, t, 1, "--lease="+lease.String())
 	flow := startFlow(ctx, t, busy("manager-gone"))
-	m := replaying(ctx, t, flow)
+	m := reaching(ctx, t, flow, v1alpha1.PhaseReplaying)
 	comeBack, err := lab.SetManager(ctx, 0)
 	if err != nil {
 		t.Fatal(err)
@@ -91,14 +92,15 @@ func busy(name string) harness.FlowConfig {
 	}
 }
 
-// replaying creates a migration and follows it until the copy replays.
-func replaying(ctx context.Context, t *testing.T, flow *harness.Flow) *v1alpha1.StatefulMigration {
+// reaching creates a migration and follows it into a phase; into Replaying until
+// the copy has begun to replay.
+func reaching(ctx context.Context, t *testing.T, flow *harness.Flow, phase v1alpha1.MigrationPhase) *v1alpha1.StatefulMigration {
 	t.Helper()
 	m := create(ctx, t, flow, nil)
 	return follow(ctx, t, m, func(m *v1alpha1.StatefulMigration) bool {
-		if harness.Ended(m) {
-			t.Fatalf("went past Replaying: %s", harness.Summary(m))
+		if slices.Contains(later(phase), m.Status.Phase) {
+			t.Fatalf("went past %s: %s", phase, harness.Summary(m))
 		}
-		return m.Status.Phase == v1alpha1.PhaseReplaying && m.Status.Lag != nil
+		return m.Status.Phase == phase && (phase != v1alpha1.PhaseReplaying || m.Status.Lag != nil)
 	})
 }

@@ -1,34 +1,55 @@
 package e2e
 
 import (
+	"context"
+	"fmt"
+	"strings"
 	"testing"
 	"time"
+
+	corev1 "k8s.io/api/core/v1"
 
 	"ms2m.dev/ms2m/api/v1alpha1"
 	"ms2m.dev/ms2m/examples/load"
 	"ms2m.dev/ms2m/test/harness"
 )
 
-// TestSourceKilled kills the source's process while the copy replays. The copy
-// takes over what the source has written, and what it has not: nothing is lost.
-func TestSourceKilled(t *testing.T) {
-	for _, kind := range []load.Kind{load.Classic, load.QuorumUnlimited} {
-		t.Run(string(kind), func(t *testing.T) {
+// TestKilled kills the process of a party (SIGKILL) in a phase. Without the source
+// the copy takes over what the source has written, and what it has not; without
+// the copy the source goes on; the manager's next process goes on where the last one was.
+// In none of them is anything lost.
+func TestKilled(t *testing.T) {
+	for _, tc := range []struct {
+		who  party
+		in   v1alpha1.MigrationPhase
+		kind load.Kind
+		end  v1alpha1.MigrationPhase
+	}{
+		{source, v1alpha1.PhaseTransferring, load.QuorumUnlimited, v1alpha1.PhaseCompleted},
+		{source, v1alpha1.PhaseRestoring, load.Quorum, v1alpha1.PhaseCompleted},
+		{source, v1alpha1.PhaseReplaying, load.Classic, v1alpha1.PhaseCompleted},
+		{source, v1alpha1.PhaseReplaying, load.QuorumUnlimited, v1alpha1.PhaseCompleted},
+		{source, v1alpha1.PhaseFinalizing, load.Classic, v1alpha1.PhaseCompleted},
+		{target, v1alpha1.PhaseReplaying, load.QuorumUnlimited, v1alpha1.PhaseFailed},
+		{manager, v1alpha1.PhaseCheckpointing, load.Classic, v1alpha1.PhaseCompleted},
+		{manager, v1alpha1.PhaseReplaying, load.Quorum, v1alpha1.PhaseCompleted},
+	} {
+		t.Run(fmt.Sprintf("%s/%s/%s", tc.who, tc.in, tc.kind), func(t *testing.T) {
 			ctx := within(t, 5*time.Minute)
-			cfg := busy("killed-" + string(kind))
-			cfg.Queues = kind
+			cfg := busy(strings.ToLower(fmt.Sprintf("killed-%s-%s-%s", tc.who, tc.in, tc.kind)))
+			cfg.Queues, cfg.BallastMB = tc.kind, 48 // for every phase to last
 			flow := startFlow(ctx, t, cfg)
-			m := replaying(ctx, t, flow)
-			kill(ctx, t, flow.Pod)
+			m := reaching(ctx, t, flow, tc.in)
+			kill(ctx, t, podOf(ctx, t, flow, m, tc.who))
 			killed := time.Now()
 			m = follow(ctx, t, m, harness.Ended)
-			if m.Status.Phase != v1alpha1.PhaseCompleted {
+			if m.Status.Phase != tc.end {
 				t.Fatal(harness.Summary(m))
 			}
-			t.Logf("completed %.1f s after the source was killed", time.Since(killed).Seconds())
-			pod, err := lab.TargetPod(ctx, m)
-			if err != nil {
-				t.Fatal(err)
+			t.Logf("%s %.1f s after the kill, with attempt %d", m.Status.Phase, time.Since(killed).Seconds(), m.Status.Attempt)
+			pod := flow.Pod
+			if tc.end == v1alpha1.PhaseCompleted {
+				pod = podOf(ctx, t, flow, m, target)
 			}
 			if err := flow.Counted(ctx, flow.Collector.Count()+100); err != nil {
 				t.Fatal(err)
@@ -37,8 +58,34 @@ func TestSourceKilled(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			judgedBy(t, outcome, load.Verdict.OKWithoutRepeated)
+			if tc.who == source { // between an output and its acknowledgement
+				judgedBy(t, outcome, load.Verdict.OKWithoutRepeated)
+			} else {
+				judged(t, outcome)
+			}
+			if outcome.End.Consumer != "Live" {
+				t.Errorf("the counter is %s", outcome.End.Consumer)
+			}
 			noTraces(ctx, t, flow, m, pod)
 		})
 	}
+}
+
+// podOf is the pod that a party runs in.
+func podOf(ctx context.Context, t *testing.T, flow *harness.Flow, m *v1alpha1.StatefulMigration, who party) *corev1.Pod {
+	t.Helper()
+	var (
+		pod = flow.Pod
+		err error
+	)
+	switch who {
+	case target:
+		pod, err = lab.TargetPod(ctx, m)
+	case manager:
+		pod, err = lab.ManagerPod(ctx)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	return pod
 }

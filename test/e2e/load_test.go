@@ -152,6 +152,11 @@ func assertFrozenFor(t *testing.T, m *harness.Move, reasons []string) {
 	if !slices.Contains(reasons, s.Cutoff.Reason) {
 		t.Errorf("frozen since %s, want %s", s.Cutoff.Reason, strings.Join(reasons, " or "))
 	}
+	if s.Cutoff.Reason == outpaced {
+		if arrival, replay := decimal(t, s.Cutoff.ArrivalRate), decimal(t, s.Cutoff.ReplayRate); s.Cutoff.LagMessages == 0 || arrival < 0.8*replay {
+			t.Errorf("outpaced by %.1f messages per second, though %.1f can be replayed and %d are outstanding", arrival, replay, s.Cutoff.LagMessages)
+		}
+	}
 	// What the source finishes after FREEZE comes to the lag; round trips to both.
 	if pause > 1.3*gap+1 || pause < 0.7*gap {
 		t.Errorf("the gap was %.3f s, %.3f s were expected", pause, gap)

@@ -1,5 +1,15 @@
 // Package e2e migrates counters in a real cluster and asserts what must have
 // become of them. `make e2e` runs it: the tests need the lab, and fail without.
+//
+// Each test has a counter with queues of its own, several producers (half of
+// them by a bound exchange) and a judge, who reads what the counter holds and what it
+// has put out, and tells for each of the two what was lost, doubled and reordered (see
+// examples/load). These six numbers are in the log of every test. Only where a
+// process or a connection is lost an output may be repeated, under the same identity.
+//
+// The tests run one after the other, since they take the broker and the manager
+// away. `make e2e` makes a choice of loads and losses in which every value occurs;
+// `make e2e-full` combines them all.
 package e2e
 
 import (

@@ -2,9 +2,11 @@ package harness
 
 import (
 	"context"
+	"errors"
 	"slices"
 
 	appsv1 "k8s.io/api/apps/v1"
+	corev1 "k8s.io/api/core/v1"
 	"k8s.io/utils/ptr"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 )
@@ -40,4 +42,19 @@ func (l *Lab) runManager(ctx context.Context, replicas *int32, args []string) er
 	return Until(ctx, l, d, &appsv1.DeploymentList{}, func(d *appsv1.Deployment) (bool, error) {
 		return d != nil && deploymentReady(d), nil
 	})
+}
+
+// ManagerPod is the pod of the manager that runs.
+func (l *Lab) ManagerPod(ctx context.Context) (*corev1.Pod, error) {
+	pods := &corev1.PodList{}
+	err := l.Client.List(ctx, pods, client.InNamespace(SystemNamespace), client.MatchingLabels{"app.kubernetes.io/name": managerKey.Name})
+	if err != nil {
+		return nil, err
+	}
+	for i, p := range pods.Items {
+		if p.DeletionTimestamp == nil && p.Status.Phase == corev1.PodRunning {
+			return &pods.Items[i], nil
+		}
+	}
+	return nil, errors.New("no pod of the manager runs")
 }
