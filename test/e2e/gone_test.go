@@ -83,12 +83,12 @@ func setManager(ctx context.Context, t *testing.T, replicas int32, flags ...stri
 	})
 }
 
-// busy is a counter that gets about as much as it can handle, so that a replay
+// busy is a counter that has a backlog and gets little less than it can handle, so that a replay
 // lasts.
 func busy(name string) harness.FlowConfig {
 	return harness.FlowConfig{
 		CounterConfig: harness.CounterConfig{Name: name, Work: 5 * time.Millisecond, Queues: load.Quorum},
-		Rate:          190, Producers: 3,
+		Rate:          150, Producers: 3,
 	}
 }
 
