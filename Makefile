@@ -78,6 +78,11 @@ e2e-full: build ## the same with every combination of loads, queues and losses: 
 	go test -c -o $(bin)/e2e.test ./test/e2e
 	$(inlab) -- $(bin)/e2e.test -test.v -test.timeout 3h $(if $(RUN),-test.run '$(RUN)') -full -config $(CURDIR)/config
 
+.PHONY: pause
+pause: build ## measure the parts of the pause at the checkpoint (ROUNDS=n)
+	go build -o $(bin)/pause ./test/pause
+	$(inlab) -- $(bin)/pause -config $(CURDIR)/config $(if $(ROUNDS),-rounds $(ROUNDS))
+
 .PHONY: deps
 deps: $(bin)/lab
 	$(bin)/lab deps --install

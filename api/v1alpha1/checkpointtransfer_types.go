@@ -6,11 +6,17 @@ import (
 )
 
 // TransferDirection is a leg of the way from node to node.
-// +kubebuilder:validation:Enum=Push;Stage;Sweep
+// +kubebuilder:validation:Enum=Thaw;Push;Stage;Sweep
 type TransferDirection string
 
 // The legs.
 const (
+	// TransferThaw attends a checkpoint on the source's node: it says when
+	// CRIU has its image (Dumped), lets the container go on then, while
+	// containerd still packs it, and says whether the writable layer
+	// stayed as it was until that was packed, too (Complete). It is complete at
+	// once if the agent can't watch: then containerd lets the container go on.
+	TransferThaw TransferDirection = "Thaw"
 	// TransferPush packs an archive of the kubelet and pushes it to the repository.
 	TransferPush TransferDirection = "Push"
 	// TransferStage pulls a checkpoint and lays it out for the shim.
@@ -54,6 +60,10 @@ type CheckpointTransferSpec struct {
 	// +required
 	// +kubebuilder:validation:MaxLength=63
 	Container string `json:"container"`
+	// keepFrozen makes a Thaw leave it to containerd to let the container go on,
+	// when everything is packed: for a container that writes to its file system.
+	// +optional
+	KeepFrozen bool `json:"keepFrozen,omitempty"`
 	// archive is the file name (no directory) in the kubelet's checkpoint directory.
 	// +optional
 	// +kubebuilder:validation:MaxLength=1024
@@ -75,6 +85,12 @@ const (
 	// TransferComplete is True when the leg is done, False with a reason when
 	// it failed for good; while it is tried it is absent or Unknown.
 	TransferComplete = "Complete"
+	// TransferReady of a Thaw is True when the agent is watching: what happens
+	// to the container from then on, it sees.
+	TransferReady = "Ready"
+	// TransferDumped of a Thaw is True when CRIU has dumped the process, well
+	// and to the end, and lets go of it: from then on it may go on.
+	TransferDumped = "Dumped"
 )
 
 // Reasons of TransferComplete.
@@ -86,10 +102,37 @@ const (
 	TransferReasonUnauthorized   = "Unauthorized"   // the registry refused the credentials
 	TransferReasonNoSpace        = "NoSpace"        // disk or registry full
 	TransferReasonFailed         = "Failed"         // anything else that a retry does not mend
+	TransferReasonUnattended     = "Unattended"     // Thaw: the agent can't watch, and keeps its hands off
+	TransferReasonChanged        = "Changed"        // Thaw: the writable layer is newer than the memory
+	TransferReasonLost           = "Lost"           // Thaw: the agent was restarted and did not see the end
 )
+
+// CheckpointTimes are the parts of a checkpoint on the node, in milliseconds by
+// the node's clock. They follow each other without a gap.
+type CheckpointTimes struct {
+	// beginMillis is from containerd's first step to CRIU's: finding container
+	// and task, freezing the container, starting runc and CRIU.
+	// +required
+	BeginMillis int64 `json:"beginMillis"`
+	// dumpMillis is from CRIU's first step to its last.
+	// +required
+	DumpMillis int64 `json:"dumpMillis"`
+	// freezingMillis and frozenMillis are what CRIU says itself of how long it
+	// took to stop the process and how long that stood; both lie within dumpMillis.
+	// +required
+	FreezingMillis int64 `json:"freezingMillis"`
+	// +required
+	FrozenMillis int64 `json:"frozenMillis"`
+	// thawMillis is from CRIU's last step to the container going on.
+	// +required
+	ThawMillis int64 `json:"thawMillis"`
+}
 
 // CheckpointTransferStatus is what the agent has done.
 type CheckpointTransferStatus struct {
+	// times of the checkpoint that a Thaw attended.
+	// +optional
+	Times *CheckpointTimes `json:"times,omitempty"`
 	// image is what was pushed, by digest.
 	// +optional
 	Image *CheckpointImage `json:"image,omitempty"`

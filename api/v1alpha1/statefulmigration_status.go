@@ -214,8 +214,27 @@ type Pauses struct {
 	// checkpointMillis is from PREPARE to the source going on, by the source's clock.
 	// +optional
 	CheckpointMillis *int64 `json:"checkpointMillis,omitempty"`
+	// checkpoint is what checkpointMillis is made of.
+	// +optional
+	Checkpoint *CheckpointPause `json:"checkpoint,omitempty"`
 	// handoverMillis is from sending FREEZE to learning that the target is
 	// live, by the manager's clock: an upper bound of the true pause.
 	// +optional
 	HandoverMillis *int64 `json:"handoverMillis,omitempty"`
+}
+
+// CheckpointPause are the parts of the pause at the checkpoint, in milliseconds.
+type CheckpointPause struct {
+	// drainMillis is from sending PREPARE to hearing PREPARED, by the manager's
+	// clock: handlers that end, what is in flight, and the broker twice.
+	// +optional
+	DrainMillis *int64 `json:"drainMillis,omitempty"`
+	// callMillis is the rest of the pause: the way of the call from the manager
+	// to containerd, and what the source needs to find RESUME after the thaw.
+	// +optional
+	CallMillis *int64 `json:"callMillis,omitempty"`
+	// node is the part on the source's node, by its clock: absent if the agent
+	// there could not watch.
+	// +optional
+	Node *CheckpointTimes `json:"node,omitempty"`
 }

@@ -16,6 +16,7 @@ import (
 	"ms2m.dev/ms2m/api/v1alpha1"
 	"ms2m.dev/ms2m/internal/agent"
 	"ms2m.dev/ms2m/internal/agent/install"
+	"ms2m.dev/ms2m/internal/dump"
 	"ms2m.dev/ms2m/internal/registry"
 	"ms2m.dev/ms2m/internal/staging"
 	ctrl "sigs.k8s.io/controller-runtime"
@@ -27,8 +28,9 @@ import (
 type options struct {
 	node, podUID    string
 	archives, pods  string
-	socket          string
+	socket, root    string
 	install         bool
+	skipLock        bool
 	restart         install.RestartMode
 	health, metrics string
 	concurrency     int
@@ -41,7 +43,9 @@ func main() {
 	flag.StringVar(&o.archives, "checkpoints", "/var/lib/kubelet/checkpoints", "directory of the kubelet's checkpoints")
 	flag.StringVar(&o.pods, "pods", "/proc/1/root/var/lib/kubelet/pods", "directory of the kubelet's pods")
 	flag.StringVar(&o.socket, "containerd", "/run/containerd/containerd.sock", "containerd's socket")
+	flag.StringVar(&o.root, "root", "/proc/1/root", "where the node's root directory is seen")
 	flag.BoolVar(&o.install, "install", true, "install the shim, containerd's handler and CRIU's options")
+	flag.BoolVar(&o.skipLock, "skip-network-lock", true, "with --install: let CRIU not lock the network of what it dumps")
 	flag.Var(&o.restart, "containerd-restart", "how containerd is restarted for a new handler: auto, systemd, signal or none")
 	flag.StringVar(&o.health, "health-address", ":8081", "where /healthz and /readyz are served, 0 for nowhere")
 	flag.StringVar(&o.metrics, "metrics-address", "0", "where metrics are served, 0 for nowhere")
@@ -95,6 +99,14 @@ func run(ctx context.Context, o options, log logr.Logger) error {
 	if err := r.SetupWithManager(ctx, m, o.concurrency); err != nil {
 		return err
 	}
+	containerd, err := dump.NewContainerd(o.socket, o.root)
+	if err != nil {
+		return err
+	}
+	thawer := &agent.Thawer{Client: m.GetClient(), Containers: containerd, Node: o.node, Proc: "/proc"}
+	if err := thawer.SetupWithManager(m); err != nil {
+		return err
+	}
 	return m.Start(ctx)
 }
 
@@ -112,6 +124,9 @@ func addInstaller(m ctrl.Manager, o options, log logr.Logger) error {
 		BinDir:     "/opt/ms2m/bin",
 		ConfigDir:  "/etc/containerd/conf.d",
 		CRIUDir:    "/etc/criu",
+	}
+	if o.skipLock {
+		i.CRIUVersion = install.NodeCRIU
 	}
 	if o.install {
 		if err := m.Add(manager.RunnableFunc(i.Run)); err != nil {

@@ -63,12 +63,30 @@ func (r *Reconciler) SetupWithManager(ctx context.Context, m ctrl.Manager, concu
 		return err
 	}
 	return builder.ControllerManagedBy(m).
-		// A change of the status is the agent's own. A deletion changes the generation.
-		For(&v1alpha1.CheckpointTransfer{}, builder.WithPredicates(predicate.GenerationChangedPredicate{})).
+		For(&v1alpha1.CheckpointTransfer{}, builder.WithPredicates(ours(func(d v1alpha1.TransferDirection) bool { return d != v1alpha1.TransferThaw }))).
 		WithOptions(controller.Options{
 			MaxConcurrentReconciles: concurrency,
 			RateLimiter: workqueue.NewTypedItemExponentialFailureRateLimiter[reconcile.Request](
 				minBackoff, maxBackoff),
 		}).
 		Complete(r)
+}
+
+// SetupWithManager makes m attend the checkpoints that its cache holds Thaws of.
+// They have a queue of their own: a source waits for them, while pushes can take minutes.
+func (r *Thawer) SetupWithManager(m ctrl.Manager) error {
+	return builder.ControllerManagedBy(m).
+		Named("thaw").
+		For(&v1alpha1.CheckpointTransfer{}, builder.WithPredicates(ours(func(d v1alpha1.TransferDirection) bool { return d == v1alpha1.TransferThaw }))).
+		WithOptions(controller.Options{MaxConcurrentReconciles: 4}).
+		Complete(r)
+}
+
+// ours lets through what is new about transfers of some directions. A change of
+// the status is the agent's own; a deletion changes the generation.
+func ours(direction func(v1alpha1.TransferDirection) bool) predicate.Predicate {
+	return predicate.And(predicate.GenerationChangedPredicate{}, predicate.NewPredicateFuncs(func(o client.Object) bool {
+		t, ok := o.(*v1alpha1.CheckpointTransfer)
+		return ok && direction(t.Spec.Direction)
+	}))
 }

@@ -16,7 +16,6 @@ import (
 	"ms2m.dev/ms2m/api/v1alpha1"
 	"ms2m.dev/ms2m/internal/broker"
 	"ms2m.dev/ms2m/internal/fault"
-	"ms2m.dev/ms2m/internal/kubelet"
 	"ms2m.dev/ms2m/internal/migration"
 	"ms2m.dev/ms2m/sdk/handover"
 )
@@ -112,6 +111,9 @@ func (s *scope) send(ctx context.Context, a migration.Send) error {
 		byKind = map[handover.CommandKind]sent{}
 		s.session.sent[a.Role] = byKind
 	}
+	if c := s.session.calling; c != nil && a.Command.Kind == handover.Resume && !nobody {
+		c.resumed = true
+	}
 	first := now
 	if before, ok := byKind[a.Command.Kind]; ok && before.Attempt == attempt {
 		first = before.First
@@ -121,33 +123,6 @@ func (s *scope) send(ctx context.Context, a migration.Send) error {
 		correlation: correlation,
 	}
 	return nil
-}
-
-// checkpoint calls the kubelet, and lets the source go on as soon as it
-// answers, whatever the answer is. Both are remembered in the session: if the
-// process dies before the planner has seen the result, the attempt is void.
-func (s *scope) checkpoint(ctx context.Context, a migration.Checkpoint) {
-	res := &migration.CheckpointResult{Attempt: a.Attempt, Before: s.sourceStatus()}
-	call, cancel := context.WithTimeout(ctx, a.Timeout)
-	defer cancel()
-	archive, err := s.Kubelet.Checkpoint(call, a.Node, s.object.Namespace, a.Pod, a.Container)
-	res.At, res.Archive, res.After = s.Clock.Now(), archive, s.sourceStatus()
-	if err != nil {
-		res.Err = checkpointError(err)
-		log.FromContext(ctx).Info("checkpoint failed", "attempt", a.Attempt, "retry", res.Err.Retry, "error", err.Error())
-	}
-	s.session.checkpoint = res
-	resume, cancel := context.WithTimeout(ctx, callTimeout)
-	defer cancel()
-	if err := s.send(resume, a.Resume); err != nil {
-		// The planner asks again until the source relays.
-		log.FromContext(ctx).Info("RESUME was not sent", "error", err.Error())
-	}
-}
-
-func (s *scope) sourceStatus() handover.Status {
-	heard, _ := s.session.broker.Heard(string(s.object.Status.SourcePodUID))
-	return heard.Last.Status
 }
 
 func (s *scope) setHolds(ctx context.Context, a migration.SetHolds) error {
@@ -283,13 +258,4 @@ func registryError(err error) error {
 	}
 	f := fault.Of(err)
 	return &migration.Error{Reason: migration.ReasonTransferFailed, Retry: f.Passing, Err: err}
-}
-
-// checkpointError judges an error of the kubelet.
-func checkpointError(err error) *migration.Error {
-	var e *kubelet.Error
-	if errors.As(err, &e) && !e.Temporary {
-		return migration.Fatal(migration.ReasonCheckpointFailed, err)
-	}
-	return migration.Passing(migration.ReasonCheckpointFailed, err)
 }

@@ -42,8 +42,7 @@ type Reconciler struct {
 	Sessions *Sessions
 	// AgentNamespace is where the node agents run.
 	AgentNamespace string
-	// Workers is how many migrations are reconciled at a time. A checkpoint
-	// takes its worker for as long as the kubelet does.
+	// Workers is how many migrations are reconciled at a time.
 	Workers int
 }
 

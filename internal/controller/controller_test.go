@@ -31,32 +31,86 @@ func (r *rig) relaying(c handover.Command) {
 	r.says(sourceUID, handover.Status{State: handover.Relaying, Attempt: c.Attempt, Number: 7, PauseMillis: 5})
 }
 
-// TestCheckpointToTransfer takes one transition: RESUME follows the kubelet's
-// answer at once, then the leg is made.
+// TestCheckpointToTransfer takes one transition without an agent that watches:
+// RESUME follows the kubelet's answer, then the leg is made.
 func TestCheckpointToTransfer(t *testing.T) {
 	r := newRig(t, object(v1alpha1.PhaseCheckpointing, buffered), interceptor.Funcs{}).connected()
 	r.says(sourceUID, handover.Status{State: handover.Live})
+	r.expectSend(handover.Hello, nil).AnyTimes()
 	gomock.InOrder(
 		r.expectSend(handover.Prepare, r.prepared),
 		r.kubelet.EXPECT().Checkpoint(gomock.Any(), "node-a", "ns", "counter", "main").Return("a.tar", nil),
 		r.expectSend(handover.Resume, r.relaying),
 	)
 	r.reconcile()
+	r.attends(v1alpha1.TransferComplete, metav1.ConditionTrue)
+	r.reconcile()
+	r.woken()
 
 	m := r.get()
 	if m.Status.Phase != v1alpha1.PhaseTransferring || m.Status.CheckpointID != "a.tar" || m.Status.Attempt != 1 || m.Status.Epoch != 1 {
 		t.Errorf("status %+v", m.Status)
 	}
 	var legs v1alpha1.CheckpointTransferList
-	if err := r.Client.List(t.Context(), &legs); err != nil || len(legs.Items) != 1 {
+	if err := r.Client.List(t.Context(), &legs); err != nil || len(legs.Items) != 2 {
 		t.Fatalf("legs %v, %v", legs.Items, err)
 	}
-	leg := legs.Items[0]
-	if owner := metav1.GetControllerOf(&leg); owner == nil || owner.UID != uid {
-		t.Errorf("owner %v", owner)
+	for _, leg := range legs.Items {
+		if owner := metav1.GetControllerOf(&leg); owner == nil || owner.UID != uid {
+			t.Errorf("owner %v", owner)
+		}
+		if len(leg.Finalizers) != 1 || leg.Labels[v1alpha1.LabelMigration] != uid || leg.Spec.Direction == v1alpha1.TransferPush && leg.Spec.Archive != "a.tar" {
+			t.Errorf("leg %+v", leg)
+		}
 	}
-	if len(leg.Finalizers) != 1 || leg.Labels[v1alpha1.LabelMigration] != uid || leg.Spec.Archive != "a.tar" {
-		t.Errorf("leg %+v", leg)
+}
+
+// TestResumeBeforeTheAnswer: the source goes on when the agent says that CRIU has
+// ended, while the kubelet is still at work, and its image counts.
+func TestResumeBeforeTheAnswer(t *testing.T) {
+	r := newRig(t, object(v1alpha1.PhaseCheckpointing, buffered), interceptor.Funcs{}).connected()
+	r.says(sourceUID, handover.Status{State: handover.Live})
+	r.expectSend(handover.Hello, nil).AnyTimes()
+	called, archived := make(chan struct{}), make(chan struct{})
+	r.kubelet.EXPECT().Checkpoint(gomock.Any(), "node-a", "ns", "counter", "main").DoAndReturn(
+		func(ctx context.Context, _, _, _, _ string) (string, error) {
+			close(called)
+			select {
+			case <-archived:
+				return "a.tar", nil
+			case <-ctx.Done():
+				return "", ctx.Err()
+			}
+		})
+	gomock.InOrder(
+		r.expectSend(handover.Prepare, r.prepared),
+		r.expectSend(handover.Resume, r.relaying),
+	)
+	r.reconcile()
+	r.attends(v1alpha1.TransferReady, metav1.ConditionTrue)
+	r.reconcile()
+	<-called
+	r.reconcile() // whatever wakes it, the source stays paused
+	if got, _ := r.broker.Heard(sourceUID); got.Last.Status.State != handover.Paused {
+		t.Fatalf("the source is %s before it is dumped", got.Last.Status.State)
+	}
+	r.attends(v1alpha1.TransferDumped, metav1.ConditionTrue)
+	r.reconcile()
+	if got, _ := r.broker.Heard(sourceUID); got.Last.Status.State != handover.Relaying {
+		t.Fatalf("the source is %s though it is dumped", got.Last.Status.State)
+	}
+	if phase := r.get().Status.Phase; phase != v1alpha1.PhaseCheckpointing {
+		t.Errorf("phase %s before the kubelet has answered", phase)
+	}
+	close(archived)
+	r.woken()
+	if st := r.get().Status; st.Phase != v1alpha1.PhaseCheckpointing || st.CheckpointID != "" {
+		t.Errorf("status %+v before the agent's verdict", st)
+	}
+	r.attends(v1alpha1.TransferComplete, metav1.ConditionTrue)
+	r.reconcile()
+	if st := r.get().Status; st.Phase != v1alpha1.PhaseTransferring || st.CheckpointID != "a.tar" || st.Attempt != 1 {
+		t.Errorf("status %+v", st)
 	}
 }
 
@@ -65,6 +119,7 @@ func TestCheckpointToTransfer(t *testing.T) {
 func TestCheckpointFails(t *testing.T) {
 	r := newRig(t, object(v1alpha1.PhaseCheckpointing, buffered), interceptor.Funcs{}).connected()
 	r.says(sourceUID, handover.Status{State: handover.Live})
+	r.expectSend(handover.Hello, nil).AnyTimes()
 	failure := &kubelet.Error{Code: 500, Message: "criu: cannot dump", Temporary: true}
 	gomock.InOrder(
 		r.expectSend(handover.Prepare, r.prepared),
@@ -78,11 +133,17 @@ func TestCheckpointFails(t *testing.T) {
 			r.says(sourceUID, handover.Status{State: handover.Live, Attempt: c.Attempt, Decision: handover.Aborted})
 		}),
 	)
-	if again := r.reconcile(); again.RequeueAfter < time.Second || again.RequeueAfter > 2*time.Second {
+	r.reconcile()
+	r.attends(v1alpha1.TransferReady, metav1.ConditionTrue)
+	r.reconcile()
+	if again := r.woken(); again.RequeueAfter < time.Second || again.RequeueAfter > 2*time.Second {
 		t.Errorf("the next attempt is in %v", again.RequeueAfter)
 	}
 	r.later(2 * time.Second)
 	r.reconcile()
+	r.attends(v1alpha1.TransferReady, metav1.ConditionTrue)
+	r.reconcile()
+	r.woken()
 	c := meta.FindStatusCondition(r.get().Status.Conditions, v1alpha1.ConditionSucceeded)
 	if c == nil || c.Status != metav1.ConditionFalse || c.Reason != "CheckpointFailed" || !strings.Contains(c.Message, "criu: cannot dump") {
 		t.Errorf("condition %+v", c)

@@ -31,6 +31,7 @@ func (s *scope) observe(ctx context.Context) (migration.Facts, error) {
 		return f, err
 	}
 	s.connect(ctx)
+	s.answered(ctx)
 	// The time is taken before the reports are: one that comes in meanwhile
 	// must not look as if it were from the future.
 	f.Now = s.Clock.Now()
@@ -46,7 +47,8 @@ func (s *scope) observe(ctx context.Context) (migration.Facts, error) {
 			return f, err
 		}
 	}
-	f.Decision, f.Checkpoint, f.Samples = s.session.decision, s.session.checkpoint, s.session.samples
+	f.Decision, f.Samples = s.session.decision, s.session.samples
+	f.Calling, f.Checkpoint = s.session.calling != nil, s.session.checkpoint
 	f.Failure, f.LastWrite, f.Done = s.session.failure, s.session.lastWrite, s.session.done
 	f.Blocked = migration.Blocked{Action: s.session.retry.action, Until: s.session.retry.at}
 	return f, nil
@@ -87,6 +89,8 @@ func (s *scope) transfers(ctx context.Context, f *migration.Facts) error {
 			continue
 		}
 		switch t.Spec.Direction {
+		case v1alpha1.TransferThaw:
+			f.Thaw = t
 		case v1alpha1.TransferPush:
 			f.Push = t
 		case v1alpha1.TransferStage:

@@ -15,6 +15,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
 	"k8s.io/client-go/tools/events"
+	"k8s.io/client-go/util/workqueue"
 	testclock "k8s.io/utils/clock/testing"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -46,6 +47,7 @@ type rig struct {
 	registry *MockRegistry
 	brokers  *MockBrokers
 	broker   *MockBroker
+	wakes    workqueue.TypedRateLimitingInterface[ctrl.Request]
 
 	mu    sync.Mutex
 	heard map[string]*broker.Heard
@@ -79,6 +81,9 @@ func newRig(t *testing.T, m *v1alpha1.StatefulMigration, funcs interceptor.Funcs
 		Kubelet: r.kubelet, Registry: r.registry, Brokers: r.brokers, Sessions: controller.NewSessions(),
 		AgentNamespace: "ms2m-system", Workers: 1,
 	}
+	r.wakes = workqueue.NewTypedRateLimitingQueue(workqueue.DefaultTypedControllerRateLimiter[ctrl.Request]())
+	t.Cleanup(r.wakes.ShutDown)
+	r.Sessions.Queue(r.wakes)
 	r.broker.EXPECT().Generation().Return(int64(1)).AnyTimes()
 	r.broker.EXPECT().Heard(gomock.Any()).DoAndReturn(func(pod string) (broker.Heard, bool) {
 		r.mu.Lock()
@@ -130,6 +135,38 @@ func (r *rig) reconcile() ctrl.Result {
 		r.t.Fatal(err)
 	}
 	return result
+}
+
+// woken reconciles when the kubelet's answer has come.
+func (r *rig) woken() ctrl.Result {
+	r.t.Helper()
+	req, _ := r.wakes.Get()
+	if req.NamespacedName != key {
+		r.t.Fatalf("%v was woken", req)
+	}
+	r.wakes.Done(req)
+	return r.reconcile()
+}
+
+// attends lets the agent say something of the attempt's checkpoint.
+func (r *rig) attends(kind string, status metav1.ConditionStatus) {
+	r.t.Helper()
+	var legs v1alpha1.CheckpointTransferList
+	if err := r.Client.List(r.t.Context(), &legs); err != nil {
+		r.t.Fatal(err)
+	}
+	for i := range legs.Items {
+		l := &legs.Items[i]
+		if l.Spec.Direction != v1alpha1.TransferThaw || l.Spec.Attempt != r.get().Status.Attempt {
+			continue
+		}
+		meta.SetStatusCondition(&l.Status.Conditions, metav1.Condition{Type: kind, Status: status, Reason: v1alpha1.TransferReasonDone})
+		if err := r.Client.Status().Update(r.t.Context(), l); err != nil {
+			r.t.Fatal(err)
+		}
+		return
+	}
+	r.t.Fatal("no agent is asked to attend")
 }
 
 func (r *rig) get() *v1alpha1.StatefulMigration {

@@ -30,6 +30,7 @@ type session struct {
 	generation int64
 
 	sent       map[migration.Role]map[handover.CommandKind]sent
+	calling    *calling // nil: the kubelet is not being called
 	checkpoint *migration.CheckpointResult
 	decision   migration.Verdict
 	samples    []migration.Sample
@@ -94,6 +95,15 @@ func NewSessions() *Sessions {
 		byKey: map[types.NamespacedName]*session{},
 		byPod: map[string]map[types.NamespacedName]bool{},
 		byUID: map[types.UID]types.NamespacedName{},
+	}
+}
+
+// wake has a migration reconciled.
+func (ss *Sessions) wake(key types.NamespacedName) {
+	ss.mu.Lock()
+	defer ss.mu.Unlock()
+	if ss.queue != nil {
+		ss.queue.Add(reconcile.Request{NamespacedName: key})
 	}
 }
 

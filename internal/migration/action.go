@@ -44,13 +44,12 @@ type (
 	ReadDecision struct{}
 	// WriteAbort writes ABORT, or learns that COMMIT stands.
 	WriteAbort struct{}
-	// Checkpoint calls the kubelet. RESUME is sent as soon as it returns:
-	// every moment until then is a pause of the service.
+	// Checkpoint calls the kubelet and does not wait for its answer: what
+	// comes is in the facts, first as Calling, then as Checkpoint.
 	Checkpoint struct {
 		Node, Pod, Container string
 		Attempt              int32
 		Timeout              time.Duration
-		Resume               Send
 	}
 	// CreateTransfer makes the object by which an agent does one leg.
 	CreateTransfer struct {

@@ -120,7 +120,7 @@ func (p *planner) nextAttempt(why *Error) Plan {
 	p.status.AttemptEpoch = p.status.Epoch
 	now := metav1.NewMicroTime(p.Now)
 	p.status.AttemptStartedAt = &now
-	return p.send(RoleSource, handover.Prepare)
+	return p.attend()
 }
 
 // settle gets the source out of an attempt that has ended without an image.
@@ -146,7 +146,8 @@ func (p *planner) settle() *Plan {
 	return &plan
 }
 
-// prepare brings the source to the safe point and calls the kubelet.
+// prepare brings the source to the safe point and calls the kubelet. What can be
+// done before the source stops is done before.
 func (p *planner) prepare() Plan {
 	report, deadline := p.Source.Report, p.attemptUntil()
 	there := p.ours(RoleSource) && report.Status.Attempt == int(p.status.Attempt)
@@ -162,7 +163,6 @@ func (p *planner) prepare() Plan {
 		return p.act(Checkpoint{
 			Node: p.status.SourceNode, Pod: p.Object.Spec.SourcePod.Name, Container: p.status.Container,
 			Attempt: p.status.Attempt, Timeout: deadline.Sub(p.Now),
-			Resume: Send{Role: RoleSource, Command: p.command(RoleSource, handover.Resume)},
 		})
 	case there && report.Status.State == handover.Relaying:
 		return p.nextAttempt(Passing(ReasonCheckpointVoid, errorf("the source went on before the kubelet was called")))
@@ -171,12 +171,15 @@ func (p *planner) prepare() Plan {
 	case there:
 		return p.wait(deadline, "PREPARED of the source")
 	}
+	if plan := p.attended(); plan != nil {
+		return *plan
+	}
 	p.set(v1alpha1.ConditionCheckpointed, metav1.ConditionFalse, ReasonPreparing, "attempt %d: the source goes to its safe point", p.status.Attempt)
 	return p.ask(RoleSource, handover.Prepare, deadline, "PREPARED of the source")
 }
 
-// checkpointed lets the source go on, whatever the kubelet said, and then looks
-// at what there is.
+// checkpointed lets the source go on, if it has not been told to before and
+// whatever the kubelet said, and then looks at what there is.
 func (p *planner) checkpointed(res *CheckpointResult) Plan {
 	if p.state(RoleSource) != handover.Relaying {
 		if p.late(p.attemptUntil().Add(p.Policy.Patience)) {
@@ -187,15 +190,17 @@ func (p *planner) checkpointed(res *CheckpointResult) Plan {
 	switch {
 	case res.Err != nil:
 		return p.nextAttempt(res.Err)
-	case res.After.State != handover.Paused || res.After.Attempt != int(res.Attempt):
+	case !res.Resumed && (res.After.State != handover.Paused || res.After.Attempt != int(res.Attempt)):
 		// The source went on by itself while the kubelet was at work: the image
 		// may show it in the middle of anything.
 		return p.nextAttempt(Passing(ReasonCheckpointVoid, errorf("the source reached its deadline before the checkpoint was taken")))
 	}
+	if plan := p.judged(res); plan != nil {
+		return *plan
+	}
 	p.status.CheckpointID = res.Archive
 	p.positions().Checkpoint = int64(res.Before.Number)
-	pause := p.Source.Report.Status.PauseMillis
-	p.status.Pauses = &v1alpha1.Pauses{CheckpointMillis: &pause}
+	p.status.Pauses = p.pause(res)
 	p.set(v1alpha1.ConditionCheckpointed, metav1.ConditionTrue, ReasonDone, "attempt %d: the image holds everything up to message %d", res.Attempt, res.Before.Number)
 	p.enter(v1alpha1.PhaseTransferring)
 	return p.transferring()

@@ -24,6 +24,10 @@ type Policy struct {
 	// asking whether the copy has woken up, Resend the patience for the answer
 	// to a command.
 	Poll, Knock, Resend time.Duration
+	// Attend is how long the agent of the source's node has to watch over a
+	// checkpoint before the source is stopped without it, and to judge one
+	// after the kubelet's answer.
+	Attend time.Duration
 	// Patience is how long an instance that ought to obey a decision, or an
 	// agent that ought to tidy up, is waited for before the migration goes on without it.
 	Patience time.Duration
@@ -49,6 +53,7 @@ func DefaultPolicy() Policy {
 		Poll:         time.Second,
 		Knock:        200 * time.Millisecond,
 		Resend:       3 * time.Second,
+		Attend:       10 * time.Second,
 		Patience:     60 * time.Second,
 		Abandon:      10 * time.Minute,
 		StatusEvery:  time.Second,
@@ -66,13 +71,14 @@ type Facts struct {
 	Source, Target Instance
 	Preflight      *Preflight // gathered in Pending only
 
-	// Push and Stage are the legs of the present attempt, Sweep that of the
+	// Thaw, Push and Stage are the legs of the present attempt, Sweep that of the
 	// clean-up; Transfers counts all legs of this migration that exist.
-	Push, Stage, Sweep *v1alpha1.CheckpointTransfer
-	Transfers          int
+	Thaw, Push, Stage, Sweep *v1alpha1.CheckpointTransfer
+	Transfers                int
 
 	Decision   Verdict
-	Checkpoint *CheckpointResult // of this process; nil: not called, or by another process
+	Calling    bool              // this process waits for the kubelet's answer
+	Checkpoint *CheckpointResult // of this process; nil: not answered, or not called by it
 	Samples    []Sample          // of the last moments of the replay, the oldest first
 	Failure    *Error            // of the last action, if no retry helps
 	Blocked    Blocked           // the action that failed last
@@ -152,10 +158,12 @@ func (i Instance) lastSent() (at time.Time, noInstance bool) {
 // CheckpointResult is what the kubelet answered.
 type CheckpointResult struct {
 	Attempt int32
+	Called  time.Time       // when the kubelet was
 	At      time.Time       // of the answer
 	Archive string          // file name on the source node
 	Before  handover.Status // of the source when the kubelet was called
 	After   handover.Status // of the source when the kubelet had answered
+	Resumed bool            // RESUME was sent before the answer: After says nothing
 	Err     *Error
 }
 

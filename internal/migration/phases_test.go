@@ -16,9 +16,11 @@ import (
 
 const (
 	sendPrepare = "Send PREPARE to the source"
-	sendResume  = "Send RESUME to the source"
-	helloSource = "Send HELLO to the source"
-	helloTarget = "Send HELLO to the target"
+
+	createTransfer = "CreateTransfer"
+	sendResume     = "Send RESUME to the source"
+	helloSource    = "Send HELLO to the source"
+	helloTarget    = "Send HELLO to the target"
 )
 
 func TestPending(t *testing.T) {
@@ -92,10 +94,10 @@ func TestCheckpointing(t *testing.T) {
 			}
 		}},
 		{name: "then the queue", change: func(f *migration.Facts) { f.Done[migration.StepHolds] = true }, action: "CreateReplayQueue"},
-		{name: "then PREPARE, its attempt recorded", change: buffered, action: sendPrepare, check: func(t *testing.T, p migration.Plan) {
-			c := p.Action.(migration.Send).Command
-			if p.Status.Attempt != 1 || p.Status.AttemptEpoch != 1 || c.Attempt != 1 || c.Epoch != 1 || c.ReplayQueue != handover.ReplayQueue(uid) || c.DeadlineMillis != 60000 {
-				t.Errorf("status %+v, command %+v", p.Status, c)
+		{name: "then the agent, the attempt recorded", change: buffered, action: createTransfer, check: func(t *testing.T, p migration.Plan) {
+			s := p.Action.(migration.CreateTransfer).Spec
+			if p.Status.Attempt != 1 || p.Status.AttemptEpoch != 1 || s.Attempt != 1 || s.Direction != v1alpha1.TransferThaw || s.NodeName != "node-a" || s.PodUID != sourceUID || s.Container != "main" || s.KeepFrozen {
+				t.Errorf("status %+v, transfer %+v", p.Status, s)
 			}
 		}},
 		{name: "it waits", change: attempt},
@@ -103,12 +105,12 @@ func TestCheckpointing(t *testing.T) {
 		{name: "draining", change: all(attempt, source(handover.Draining), later(4*time.Second))},
 		{name: "paused", change: all(attempt, source(handover.Paused)), action: "Checkpoint", check: func(t *testing.T, p migration.Plan) {
 			a := p.Action.(migration.Checkpoint)
-			if a.Node != "node-a" || a.Pod != "counter" || a.Container != "main" || a.Resume.Command.Kind != handover.Resume || a.Timeout != time.Minute {
+			if a.Node != "node-a" || a.Pod != "counter" || a.Container != "main" || a.Timeout != time.Minute {
 				t.Errorf("%+v", a)
 			}
 		}},
 		{name: "it could not drain", change: all(attempt, source(handover.Live), refusal(handover.Prepare, handover.ReasonDrainDeadline)),
-			action: sendPrepare, check: secondAttempt},
+			action: createTransfer, check: secondAttempt},
 		{name: "refused as foreign", change: all(attempt, refusal(handover.Prepare, handover.ReasonForeign)),
 			action: "WriteAbort", reason: "Foreign"},
 		{name: "Checkpointing → Transferring", change: checkpointed(nil), action: "CreateTransfer", phase: v1alpha1.PhaseTransferring,
@@ -120,16 +122,16 @@ func TestCheckpointing(t *testing.T) {
 		{name: "RESUME is not answered yet", change: all(checkpointed(nil), source(handover.Paused))},
 		{name: "RESUME is asked again", change: all(checkpointed(nil), source(handover.Paused), later(4*time.Second)), action: sendResume},
 		{name: "a failing call is retried", change: all(checkpointed(migration.Passing(migration.ReasonCheckpointFailed, errTest)), later(2*time.Second)),
-			action: sendPrepare, check: secondAttempt},
+			action: createTransfer, check: secondAttempt},
 		{name: "but not within a second", change: checkpointed(migration.Passing(migration.ReasonCheckpointFailed, errTest))},
 		{name: "and not for ever", change: all(checkpointed(migration.Passing(migration.ReasonCheckpointFailed, errTest)), func(f *migration.Facts) { f.Policy.MaxAttempts = 1 }),
 			action: "WriteAbort", reason: migration.ReasonCheckpointFailed},
 		{name: "a call that no retry mends", change: checkpointed(migration.Fatal(migration.ReasonCheckpointFailed, errTest)),
 			action: "WriteAbort", reason: migration.ReasonCheckpointFailed},
 		{name: "the source went on by itself meanwhile", change: all(checkpointed(nil), func(f *migration.Facts) { f.Checkpoint.After.State = handover.Relaying }, later(2*time.Second)),
-			action: sendPrepare, check: secondAttempt},
-		{name: "the source went on before the call", change: all(attempt, source(handover.Relaying)), action: sendPrepare, check: secondAttempt},
-		{name: "another process began the attempt", change: all(attempt, source(handover.Relaying), newEpoch), action: sendPrepare, check: secondAttempt},
+			action: createTransfer, check: secondAttempt},
+		{name: "the source went on before the call", change: all(attempt, source(handover.Relaying)), action: createTransfer, check: secondAttempt},
+		{name: "another process began the attempt", change: all(attempt, source(handover.Relaying), newEpoch), action: createTransfer, check: secondAttempt},
 		{name: "and left the source paused", change: all(attempt, source(handover.Paused), newEpoch), action: sendResume},
 		{name: "the source restarted", change: all(attempt, source(handover.Held)), action: "WriteAbort", reason: migration.ReasonSourceRestarted},
 		{name: "the source was replaced", change: all(attempt, func(f *migration.Facts) { f.Source.Pod.UID = "other" }),
@@ -143,9 +145,9 @@ func newEpoch(f *migration.Facts) { f.Object.Status.Epoch++; f.Source.Sent = nil
 
 func secondAttempt(t *testing.T, p migration.Plan) {
 	t.Helper()
-	c := p.Action.(migration.Send).Command
-	if p.Status.Attempt != 2 || c.Attempt != 2 || c.DeadlineMillis != 120000 {
-		t.Errorf("attempt %d, command %+v", p.Status.Attempt, c)
+	s := p.Action.(migration.CreateTransfer).Spec
+	if p.Status.Attempt != 2 || s.Attempt != 2 || s.Direction != v1alpha1.TransferThaw || !s.KeepFrozen {
+		t.Errorf("attempt %d, transfer %+v", p.Status.Attempt, s)
 	}
 }
 
@@ -237,18 +239,16 @@ func TestRestoring(t *testing.T) {
 		})},
 		{name: "… then the image", change: all(staged, recorded, notPaused, func(f *migration.Facts) { f.Target.Pod = nil }), action: "DeleteImage"},
 		{name: "… then there is another attempt", change: all(staged, recorded, notPaused, done(migration.StepImageDeleted(reference)), func(f *migration.Facts) { f.Target.Pod = nil }),
-			action: "Send PREPARE to the source", phase: v1alpha1.PhaseCheckpointing, check: func(t *testing.T, p migration.Plan) {
+			action: createTransfer, phase: v1alpha1.PhaseCheckpointing, check: func(t *testing.T, p migration.Plan) {
 				if s := p.Status; s.Attempt != 2 || s.TargetPodName != "" || s.TargetPodUID != "" || s.CheckpointImage != nil || s.CheckpointID != "" {
 					t.Errorf("%+v", s)
 				}
-				if c := p.Action.(migration.Send).Command; c.Attempt != 2 || c.DeadlineMillis != 120_000 {
-					t.Errorf("%+v", c)
-				}
+				secondAttempt(t, p)
 			}},
 		{name: "… also if only the record knows", change: all(staged, recorded, done(migration.StepImageDeleted(reference)), func(f *migration.Facts) {
 			f.Target.Pod = nil
 			condition(f.Object, v1alpha1.ConditionRestored, metav1.ConditionFalse, "NotPaused")
-		}), action: "Send PREPARE to the source", phase: v1alpha1.PhaseCheckpointing},
+		}), action: createTransfer, phase: v1alpha1.PhaseCheckpointing},
 		{name: "… but not for ever", change: all(staged, recorded, notPaused, done(migration.StepImageDeleted(reference)), func(f *migration.Facts) {
 			f.Target.Pod, f.Object.Status.Attempt = nil, 5
 		}), action: "WriteAbort", reason: "NotPaused"},

@@ -43,6 +43,8 @@ type planner struct {
 
 func (p *planner) step() Plan {
 	switch phase := p.status.Phase; {
+	case p.Calling:
+		return p.calling()
 	case phase == v1alpha1.PhaseCompleted || phase == v1alpha1.PhaseFailed:
 		return Plan{Ended: true}
 	case p.abandoned():
@@ -160,7 +162,7 @@ func (p *planner) command(role Role, kind handover.CommandKind) handover.Command
 	case handover.Prepare:
 		c.ReplayQueue = p.replayQueue()
 		c.DeadlineMillis = p.attemptTime().Milliseconds()
-		c.LeaseMillis += c.DeadlineMillis // the manager is silent while it waits for the kubelet
+		c.LeaseMillis += c.DeadlineMillis // a frozen process hears nothing
 	case handover.StartReplay:
 		c.ReplayQueue = p.replayQueue()
 		c.DeadlineMillis = (seconds(d.ReplaySeconds) + seconds(d.FinalizeSeconds)).Milliseconds()

@@ -86,6 +86,13 @@ func (w *world) turn(failing bool) {
 			w.do(l, failing)
 		}
 	}
+	switch {
+	case w.calling == nil:
+	case w.dumped || w.failing != nil:
+		w.answer()
+	default:
+		w.dump()
+	}
 	if w.target != nil && w.source != nil && w.target.State == handover.Replaying {
 		w.target.Number = w.source.Confirmed
 	}
@@ -95,8 +102,12 @@ func (w *world) turn(failing bool) {
 func (w *world) do(l *v1alpha1.CheckpointTransfer, failing bool) {
 	c := metav1.Condition{Type: v1alpha1.TransferComplete, Status: metav1.ConditionTrue, Reason: "Done"}
 	switch {
+	case l.Spec.Direction == v1alpha1.TransferPush && l.Spec.Archive == w.spoilt:
+		w.violated("%s is pushed: its memory and its files are of two moments", w.spoilt)
 	case failing && l.Spec.Direction != v1alpha1.TransferSweep:
 		c.Status, c.Reason = metav1.ConditionFalse, "Failed"
+	case l.Spec.Direction == v1alpha1.TransferThaw:
+		c.Type = v1alpha1.TransferReady
 	case l.Spec.Direction == v1alpha1.TransferPush && !w.archives[l.Spec.Archive]:
 		c.Status, c.Reason = metav1.ConditionFalse, "NotFound"
 	case l.Spec.Direction == v1alpha1.TransferPush:
@@ -209,7 +220,7 @@ func TestWhateverHappens(t *testing.T) {
 
 func (w *world) misfortune(t *rapid.T, i int) (ended bool) {
 	switch rapid.SampledFrom([]string{
-		"step", "step", "step", "step", "step", "step", "die", "turn", "turn", "turn", "say", "time", "fail", "source", "target", "delete", "kubelet", "drain", "crash", "bad image",
+		"step", "step", "step", "step", "step", "step", "die", "turn", "turn", "turn", "say", "time", "fail", "source", "target", "delete", "changed", "kubelet", "drain", "crash", "bad image",
 	}).Draw(t, fmt.Sprintf("event %d", i)) {
 	case "step":
 		return w.step(goesOn)
@@ -237,6 +248,8 @@ func (w *world) misfortune(t *rapid.T, i int) (ended bool) {
 		}
 	case "bad image":
 		w.badImage = true
+	case "changed":
+		w.changing = true
 	case "kubelet":
 		w.failing = migration.Passing(migration.ReasonCheckpointFailed, errTest)
 	case "drain":

@@ -32,6 +32,9 @@ type world struct {
 	images               map[string]bool
 	calls                int
 	failing              *migration.Error // of the next call of the kubelet
+	dumped               bool             // by the call under way
+	changing             bool             // files change after the next dump
+	spoilt               string           // an archive that must not be used
 
 	decision                 handover.Decision
 	holds, queue, queueEnded bool
@@ -45,6 +48,7 @@ type process struct {
 	claimed    bool
 	sent       map[migration.Role]map[handover.CommandKind]migration.Sent
 	heard      map[migration.Role]*handover.Report
+	calling    *migration.CheckpointResult // what the kubelet will answer
 	checkpoint *migration.CheckpointResult
 	decision   migration.Verdict
 	done       map[migration.Step]bool
@@ -83,7 +87,7 @@ func (w *world) facts() migration.Facts {
 		Now: w.now, Policy: migration.DefaultPolicy(), Object: w.object.DeepCopy(),
 		Source:    migration.Instance{Pod: w.sourcePod, Report: w.heard[migration.RoleSource], Sent: w.sent[migration.RoleSource]},
 		Target:    migration.Instance{Pod: w.targetPod, Report: w.heard[migration.RoleTarget], Sent: w.sent[migration.RoleTarget]},
-		Transfers: len(w.legs), Decision: w.process.decision, Checkpoint: w.checkpoint, Failure: w.failure, Done: w.done,
+		Transfers: len(w.legs), Decision: w.process.decision, Calling: w.calling != nil, Checkpoint: w.checkpoint, Failure: w.failure, Done: w.done,
 		Preflight: &migration.Preflight{
 			Nodes: []corev1.Node{node("node-a"), node("node-b")}, RuntimeClass: true,
 			Agents: map[string]bool{"node-a": true, "node-b": true}, Queue: &migration.Queue{Consumers: 1},
@@ -94,6 +98,8 @@ func (w *world) facts() migration.Facts {
 			continue
 		}
 		switch l.Spec.Direction {
+		case v1alpha1.TransferThaw:
+			f.Thaw = l
 		case v1alpha1.TransferPush:
 			f.Push = l
 		case v1alpha1.TransferStage:
@@ -108,6 +114,9 @@ func (w *world) facts() migration.Facts {
 // act does an action, and checks what must hold when it is done.
 func (w *world) act(a migration.Action) {
 	st := w.object.Status
+	if s, ok := a.(migration.Send); w.calling != nil && (!ok || s.Command.Kind != handover.Resume && s.Command.Kind != handover.Hello) {
+		w.violated("%s while the kubelet is being called", migration.Name(a))
+	}
 	switch a := a.(type) {
 	case migration.Send:
 		w.send(a)
@@ -194,6 +203,13 @@ func (w *world) send(a migration.Send) {
 		first = before.First
 	}
 	s := migration.Sent{First: first, At: w.now, Attempt: int32(a.Command.Attempt), NoInstance: in == nil || in.Mute}
+	if kind == handover.Resume && w.calling != nil {
+		if w.dumpedBy(w.calling.Attempt) {
+			w.calling.Resumed = true
+		} else {
+			w.violated("RESUME before the process was dumped")
+		}
+	}
 	if !s.NoInstance {
 		if kind == handover.Prepare && !w.queue {
 			w.violated("PREPARE before the replay queue")
@@ -215,18 +231,62 @@ func (w *world) learn() {
 	}[w.decision]
 }
 
+// takeCheckpoint calls the kubelet, which dumps and answers in turns to come.
 func (w *world) takeCheckpoint(a migration.Checkpoint) {
 	if before := w.heard[migration.RoleSource].Status; before.State != handover.Paused || before.Attempt != int(a.Attempt) {
 		w.violated("a checkpoint of a source that was %s in attempt %d", before.State, before.Attempt)
 	}
 	w.calls++
-	name := fmt.Sprintf("checkpoint-%d.tar", w.calls)
-	w.archives[name] = true
-	w.checkpoint = &migration.CheckpointResult{
-		Attempt: a.Attempt, At: w.now, Archive: name, Before: w.source.Status, After: w.source.Status, Err: w.failing,
+	w.checkpoint, w.dumped = nil, false
+	w.calling = &migration.CheckpointResult{
+		Attempt: a.Attempt, Called: w.now, Before: w.heard[migration.RoleSource].Status,
+		Archive: fmt.Sprintf("checkpoint-%d.tar", w.calls),
 	}
-	w.failing = nil
-	w.send(a.Resume)
+	w.archives[w.calling.Archive] = true // also if nobody lives to hear of it
+}
+
+// thaw is the leg that attends an attempt.
+func (w *world) thaw(attempt int32) *v1alpha1.CheckpointTransfer {
+	for _, l := range w.legs {
+		if l.Spec.Direction == v1alpha1.TransferThaw && l.Spec.Attempt == attempt {
+			return l
+		}
+	}
+	return nil
+}
+
+func (w *world) dumpedBy(attempt int32) bool {
+	l := w.thaw(attempt)
+	return l != nil && meta.IsStatusConditionTrue(l.Status.Conditions, v1alpha1.TransferDumped)
+}
+
+// dump lets CRIU dump the source. The agent says so, if it attends.
+func (w *world) dump() {
+	w.dumped = true
+	if l := w.thaw(w.calling.Attempt); l != nil && meta.IsStatusConditionTrue(l.Status.Conditions, v1alpha1.TransferReady) {
+		meta.SetStatusCondition(&l.Status.Conditions, metav1.Condition{Type: v1alpha1.TransferDumped, Status: metav1.ConditionTrue, Reason: "Done"})
+	}
+}
+
+// answer lets the kubelet answer, and the agent judge.
+func (w *world) answer() {
+	res := w.calling
+	if res == nil {
+		return
+	}
+	res.At, res.Err = w.now, w.failing
+	if h := w.heard[migration.RoleSource]; h != nil {
+		res.After = h.Status
+	}
+	if l := w.thaw(res.Attempt); l != nil && w.dumped && meta.IsStatusConditionTrue(l.Status.Conditions, v1alpha1.TransferReady) {
+		c := metav1.Condition{Type: v1alpha1.TransferComplete, Status: metav1.ConditionTrue, Reason: "Done"}
+		if w.changing && !l.Spec.KeepFrozen {
+			c.Status, c.Reason = metav1.ConditionFalse, v1alpha1.TransferReasonChanged
+			w.spoilt = res.Archive
+		}
+		meta.SetStatusCondition(&l.Status.Conditions, c)
+	}
+	w.calling, w.checkpoint, w.failing, w.changing = nil, res, nil, false
 }
 
 func (w *world) deletePod(a migration.DeletePod) {

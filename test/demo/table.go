@@ -6,6 +6,7 @@ import (
 	"text/tabwriter"
 	"time"
 
+	"ms2m.dev/ms2m/api/v1alpha1"
 	"ms2m.dev/ms2m/examples/load"
 	"ms2m.dev/ms2m/test/harness"
 )
@@ -58,7 +59,7 @@ func printOne(w io.Writer, r result) {
 			c.Reason, either(c.ArrivalRate != "", c.ArrivalRate, "?"), either(c.ReplayRate != "", c.ReplayRate, "?"), c.LagMessages)
 	}
 	if s.Pauses != nil {
-		row("pause at the checkpoint", "%s", seconds(millis(s.Pauses.CheckpointMillis)))
+		row("pause at the checkpoint", "%s%s", seconds(millis(s.Pauses.CheckpointMillis)), parts(s.Pauses.Checkpoint))
 		row("pause at the hand-over", "%s", seconds(millis(s.Pauses.HandoverMillis)))
 	}
 	row("longest gap between outputs", "%s, as seen from outside", seconds(r.Gap))
@@ -66,6 +67,15 @@ func printOne(w io.Writer, r result) {
 	_ = t.Flush()
 	printProblems(w, "", r.Problems)
 	fmt.Fprintf(w, "\nverdict: %v\n", r.Verdict)
+}
+
+// parts says what the pause at the checkpoint was made of, as far as it is known.
+func parts(p *v1alpha1.CheckpointPause) string {
+	if p == nil || p.Node == nil || p.DrainMillis == nil || p.CallMillis == nil {
+		return ""
+	}
+	return fmt.Sprintf(" (drain %d, call %d, begin %d, CRIU %d of which frozen %d, thaw %d ms)",
+		*p.DrainMillis, *p.CallMillis, p.Node.BeginMillis, p.Node.DumpMillis, p.Node.FrozenMillis, p.Node.ThawMillis)
 }
 
 // printAll prints a row for each migration, and the verdict on all of them.

@@ -47,6 +47,9 @@ func assertMoved(ctx context.Context, t *testing.T, flow *harness.Flow, m *harne
 			t.Errorf("no pause at the checkpoint in %+v", status.Pauses)
 		}
 	})
+	t.Run("the pause at the checkpoint is known in its parts", func(t *testing.T) {
+		assertPause(t, status.Pauses)
+	})
 	t.Run("the image is in the registry under its digest", func(t *testing.T) {
 		holds(t, m.Migration, v1alpha1.ConditionTransferred)
 		assertImage(ctx, t, status.CheckpointImage)
@@ -76,6 +79,35 @@ func assertMoved(ctx context.Context, t *testing.T, flow *harness.Flow, m *harne
 		noTraces(ctx, t, flow, m.Migration, m.Target)
 	})
 }
+
+// assertPause asserts that the parts of the pause are there, and that they are
+// parts: none is negative, CRIU's own times fit into its turn, what is measured on
+// the node fits into the pause, and with the rest they make it up, but for the ways
+// of PREPARE and PREPARED, which the manager counts and the source does not.
+func assertPause(t *testing.T, p *v1alpha1.Pauses) {
+	t.Helper()
+	if p == nil || p.CheckpointMillis == nil || p.Checkpoint == nil || p.Checkpoint.DrainMillis == nil || p.Checkpoint.CallMillis == nil || p.Checkpoint.Node == nil {
+		t.Fatalf("pauses %+v: parts are missing", p)
+	}
+	whole, drain, call, n := *p.CheckpointMillis, *p.Checkpoint.DrainMillis, *p.Checkpoint.CallMillis, *p.Checkpoint.Node
+	t.Logf("%d ms: drain %d, call %d, node %+v", whole, drain, call, n)
+	node := n.BeginMillis + n.DumpMillis + n.ThawMillis
+	if min(drain, call, n.BeginMillis, n.FreezingMillis, n.ThawMillis) < 0 || n.FrozenMillis <= 0 || n.DumpMillis <= 0 {
+		t.Errorf("a part is missing")
+	}
+	if n.FreezingMillis+n.FrozenMillis > n.DumpMillis+rounding {
+		t.Errorf("CRIU stopped the process for longer than it was at work")
+	}
+	if node > whole+rounding {
+		t.Errorf("the node's part, %d ms, is longer than the pause", node)
+	}
+	if sum := drain + call + node; sum < whole-rounding || call > 0 && sum > whole+rounding {
+		t.Errorf("the parts add up to %d ms", sum)
+	}
+}
+
+// rounding is what six parts in whole milliseconds can be off together.
+const rounding = 6
 
 // holds asserts that a condition is True.
 func holds(t *testing.T, m *v1alpha1.StatefulMigration, condition string) {

@@ -13,7 +13,6 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"strings"
 	"time"
 
 	"github.com/go-logr/logr"
@@ -27,8 +26,6 @@ const Handler = "ms2m"
 const (
 	shimName     = "containerd-shim-ms2m-v1"
 	configName   = "ms2m.toml"
-	criuName     = "runc.conf"
-	criuOption   = "tcp-close"
 	minimumMajor = 2
 )
 
@@ -62,6 +59,8 @@ type Installer struct {
 	BinDir    string
 	ConfigDir string
 	CRIUDir   string
+	// CRIUVersion asks the node's CRIU; nil: the network lock is left as it is.
+	CRIUVersion func(ctx context.Context) (string, error)
 }
 
 // Run installs, and tries again until it is done: a node that can't restore may
@@ -89,7 +88,7 @@ func (i *Installer) Install(ctx context.Context) error {
 	if err := i.copyShim(); err != nil {
 		return fmt.Errorf("install the shim: %w", err)
 	}
-	if err := i.configureCRIU(); err != nil {
+	if err := i.configureCRIU(ctx); err != nil {
 		return fmt.Errorf("configure CRIU: %w", err)
 	}
 	want, err := status.handlerFor(i.shimPath())
@@ -186,28 +185,6 @@ func fileDigest(path string) (string, error) {
 	sum := sha256.New()
 	_, err = io.Copy(sum, f)
 	return string(sum.Sum(nil)), err
-}
-
-// configureCRIU adds the option to CRIU's configuration for runc. It counts for
-// every checkpoint and restore of this node by runc: established connections are
-// not carried over, the restored process sees them closed. Without it a container
-// with an open connection can't be checkpointed at all.
-func (i *Installer) configureCRIU() error {
-	path := filepath.Join(i.CRIUDir, criuName)
-	data, err := os.ReadFile(path)
-	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return err
-	}
-	for line := range strings.Lines(string(data)) {
-		if option, _, _ := strings.Cut(line, "#"); strings.TrimSpace(option) == criuOption {
-			return nil
-		}
-	}
-	if len(data) > 0 && !bytes.HasSuffix(data, []byte("\n")) {
-		data = append(data, '\n')
-	}
-	i.Log.Info("configuring", "file", path)
-	return replace(path, strings.NewReader(string(data)+criuOption+"\n"), 0o644)
 }
 
 // writeHandler writes the handler's configuration and returns when it was last changed.

@@ -172,13 +172,12 @@ func TestNoHandlerToGoBy(t *testing.T) {
 
 func TestCRIUConfigurationIsMerged(t *testing.T) {
 	for before, after := range map[string]string{
-		"":                               "tcp-close\n",
-		"tcp-close":                      "tcp-close",
-		"  tcp-close # ours":             "  tcp-close # ours",
-		"# tcp-close":                    "# tcp-close\ntcp-close\n",
-		"ghost-limit 1G":                 "ghost-limit 1G\ntcp-close\n",
-		"ghost-limit 1G\nlog-file x\n":   "ghost-limit 1G\nlog-file x\ntcp-close\n",
-		"skip-in-flight\ntcp-close\nx\n": "skip-in-flight\ntcp-close\nx\n",
+		"":                                "tcp-close\nskip-in-flight\n",
+		"tcp-close":                       "tcp-close\nskip-in-flight\n",
+		"skip-in-flight\n\ttcp-close # x": "skip-in-flight\n\ttcp-close # x",
+		"# tcp-close":                     "# tcp-close\ntcp-close\nskip-in-flight\n",
+		"ghost-limit 1G\nskip-in-flight":  "ghost-limit 1G\nskip-in-flight\ntcp-close\n",
+		"skip-in-flight\ntcp-close\nx\n":  "skip-in-flight\ntcp-close\nx\n",
 	} {
 		i := newInstaller(t, newContainerd(t, "2.4.2"))
 		path := filepath.Join(i.CRIUDir, criuName)
@@ -187,11 +186,49 @@ func TestCRIUConfigurationIsMerged(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		if err := i.configureCRIU(); err != nil {
+		if err := i.configureCRIU(t.Context()); err != nil {
 			t.Fatal(err)
 		}
 		if got := read(t, path); got != after {
 			t.Errorf("%q became %q, want %q", before, got, after)
+		}
+	}
+}
+
+func TestNetworkLock(t *testing.T) {
+	for _, c := range []struct{ version, before, after string }{
+		{"4.1.1", "", "network-lock skip\n"},
+		{"3.19", "tcp-close", "tcp-close\nnetwork-lock skip\n"},
+		{"3.17.1", "", ""},
+		{"4.1.1", "network-lock=nftables\n", "network-lock=nftables\n"},
+		{"", "", ""}, // it can't be asked
+		{"off", "", ""},
+	} {
+		i := newInstaller(t, newContainerd(t, "2.4.2"))
+		if c.version != "off" {
+			i.CRIUVersion = func(context.Context) (string, error) {
+				if c.version == "" {
+					return "", errors.New("no criu")
+				}
+				return c.version, nil
+			}
+		}
+		path := filepath.Join(i.CRIUDir, criuDefaultName)
+		if c.before != "" {
+			if err := os.WriteFile(path, []byte(c.before), 0o644); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := i.configureCRIU(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		got, err := os.ReadFile(path)
+		if c.after == "" {
+			if !errors.Is(err, os.ErrNotExist) {
+				t.Errorf("version %q: %q was written", c.version, got)
+			}
+		} else if string(got) != c.after {
+			t.Errorf("version %q: %q became %q, want %q", c.version, c.before, got, c.after)
 		}
 	}
 }
