@@ -94,7 +94,7 @@ func (r *Thawer) begin(ctx context.Context, t *v1alpha1.CheckpointTransfer) erro
 	}
 	// It lasts longer than this reconcile.
 	attend, cancel := context.WithCancel(context.WithoutCancel(ctx))
-	context.AfterFunc(attend, func() { w.Close() })
+	context.AfterFunc(attend, func() { _ = w.Close() })
 	r.enter(t, cancel)
 	if err := r.say(ctx, t, nil, metav1.Condition{Type: v1alpha1.TransferReady, Status: metav1.ConditionTrue, Reason: v1alpha1.TransferReasonDone}); err != nil {
 		r.leave(t.UID)
