@@ -34,7 +34,7 @@ func TestPipeEnds(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				p := newPipe()
-				defer p.Close()
+				defer func() { _ = p.Close() }()
 				_ = p.SetReadDeadline(time.Now().Add(3 * time.Second))
 				p.send([]byte("hello"))
 				if got, _, err := read(p); got != "hello" || err != nil {
