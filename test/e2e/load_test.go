@@ -66,10 +66,13 @@ func (c loadCase) backlog() int {
 // reasons are those for which the source may be frozen under this load.
 func (c loadCase) reasons() []string {
 	switch share := c.rate / capacity; {
+	// The source has a backlog and handles what it can, as does the copy: as much
+	// arrives as is replayed, and chance decides whether the lag clearly does not
+	// shrink or only shrinks too slowly.
 	case share > 1 && c.cutoff > 0:
-		return []string{outpaced, replayCutoff}
+		return []string{outpaced, tooSlow, replayCutoff}
 	case share > 1:
-		return []string{outpaced}
+		return []string{outpaced, tooSlow}
 	case share > 0.9: // the chance of a few messages decides
 		return []string{caughtUp, outpaced, tooSlow}
 	}
