@@ -129,6 +129,9 @@ func (s *sim) offer() {
 	s.offers = s.b.Choices(s.offers[:0])
 	s.choices = s.choices[:0]
 	for _, c := range s.offers {
+		if c.Kind == simbroker.StreamsUp && s.r.IntN(30) > 0 {
+			continue // it takes long enough for clients to come back before
+		}
 		s.choices = append(s.choices, simChoice{kind: c.Kind, broker: c})
 	}
 	for _, p := range s.procs {
@@ -213,11 +216,13 @@ func (s *sim) do(c simChoice) any {
 func pickOne[T any](r *rand.Rand, from []T) T { return from[r.IntN(len(from))] }
 
 // How late, at most, the simulated broker notices what has ended: the queues a
-// channel's end, and the connection its client's. The library relies on the
-// first (witnessBound).
+// channel's end, and the connection its client's; and how long after a restart
+// streams are up again. The library relies on the first (witnessBound) and the
+// last (relayPatience).
 const (
 	noticeWithin = time.Second
 	endWithin    = 15 * time.Second
+	upWithin     = 10 * time.Second
 )
 
 // pass lets time pass. It must not pass over what is due by then.
@@ -233,6 +238,8 @@ func (s *sim) pass() any {
 			left = noticeWithin - time.Since(c.Since)
 		case simbroker.End:
 			left = endWithin - time.Since(c.Since)
+		case simbroker.StreamsUp:
+			left = upWithin - time.Since(c.Since)
 		}
 		if left <= 0 {
 			return s.b.Do(c, s.r)

@@ -13,7 +13,7 @@ import (
 )
 
 var (
-	schedules = flag.Int("schedules", 1500, "simulation: random schedules of each kind")
+	schedules = flag.Int("schedules", 800, "simulation: random schedules of each kind")
 	seed      = flag.Uint64("seed", 0, "simulation: run this one schedule")
 	tail      = flag.Int("tail", 80, "simulation: steps shown of a schedule that failed")
 )

@@ -26,6 +26,7 @@ type Broker struct {
 	queues      map[string]*Queue
 	exchanges   map[string]string // types by name
 	streamsDown bool
+	downSince   time.Time
 	ids, names  int
 }
 
@@ -228,7 +229,7 @@ func (b *Broker) Restart(r *rand.Rand) {
 			q.ready = q.ready[:n-1]
 		}
 	}
-	b.streamsDown = true
+	b.streamsDown, b.downSince = true, time.Now()
 }
 
 // Takers are the names of those who take from a queue: who has a consumer on

@@ -20,7 +20,7 @@ const (
 // Choice is one thing that the broker can do next.
 type Choice struct {
 	Kind  string
-	Since time.Time // Notice, End: since when it has been due
+	Since time.Time // Notice, End, StreamsUp: since when it has been due
 
 	in   *input
 	to   *consumer
@@ -63,7 +63,7 @@ func (b *Broker) Choices(to []Choice) []Choice {
 		to = append(to, Choice{Kind: Notice, ch: ch, Since: ch.gone})
 	}
 	if b.streamsDown {
-		to = append(to, Choice{Kind: StreamsUp})
+		to = append(to, Choice{Kind: StreamsUp, Since: b.downSince})
 	}
 	return to
 }
