@@ -7,6 +7,7 @@
 #define ON(x)  (1 + (x))        /* unacknowledged on the connection of x */
 #define OLD(x) (3 + (x))        /* … on a lost one that the broker still keeps */
 #define ACKED  5
+#define BACK   6                /* its channel has ended, the queue has not noticed yet */
 byte at[N + 1];                 /* at[0] is not used */
 
 #if N == 3
@@ -125,7 +126,7 @@ inline arrive(x) {
 
 inline notice(x) {
 	half[x] = false; halfConsumes[x] = false; late[x] = Nothing; lateNumber[x] = 0;
-	move(OLD(x), READY);
+	move(OLD(x), BACK);
 	if :: (x) == B && fence == 2 -> fence = 0; token = false :: else fi
 }
 
@@ -135,6 +136,9 @@ end:	do
 	 * one that is finished is settled again as its outcome says. */
 	:: d_step { deliverable(A) -> deliver(A) }
 	:: d_step { deliverable(B) -> deliver(B) }
+	/* The queue takes the consumer off and the messages back, in one step. So the
+	 * number of consumers is a witness, and who waits for it gets them in order. */
+	:: d_step { COUNT(BACK) > 0 -> move(BACK, READY) }
 #ifdef HALF_OPEN
 	:: d_step { toLost(A) -> m = FIRST(READY); at[m] = OLD(A); m = 0 }
 	:: d_step { toLost(B) -> m = FIRST(READY); at[m] = OLD(B); m = 0 }

@@ -59,6 +59,7 @@ configurations() {
 		fence-blocked           stuck     safety   -DFAULTS=1 -DCRASH_SOURCE -DPATIENT -DFENCE_BLOCKED
 		no-control-queue        overlap   safety   -DFAULTS=1 -DHALF_OPEN -DNO_CONTROL_QUEUE
 		cancel-not-close        disorder  safety   -DCANCEL_INSTEAD_OF_CLOSE
+		no-witness              disorder  safety   -DNO_WITNESS
 		deadline-after-end      behind    safety   -DDEADLINE_AFTER_END
 		two-decisions           overlap   safety   -DTWO_DECISIONS
 		two-decisions-ltl       decides   decides  -DTWO_DECISIONS -DLTL

@@ -23,7 +23,7 @@ inline halfOpen(x) {
 	:: true
 	:: owner(x) && settles(x) && relays(x) -> late[x] = Ack; p[x].done++; lateNumber[x] = p[x].done
 	:: writes(x) && !p[x].returned -> late[x] = Entry; lateNumber[x] = p[x].published + 1
-	:: p[x].state == Finishing && flushed(x) && !p[x].consuming && !p[x].endOut && !p[x].returned -> late[x] = End; lateNumber[x] = p[x].applied; p[x].endSent = true
+	:: p[x].state == Finishing && flushed(x) && released(x) && !p[x].endOut && !p[x].returned -> late[x] = End; lateNumber[x] = p[x].applied; p[x].endSent = true
 	:: p[x].state == Replaying && p[x].commits -> late[x] = CommitFrame
 	fi;
 	move(ON(x), OLD(x));
@@ -58,7 +58,7 @@ end:	do
 	/* The broker returns a publishing to the replay queue. (It also confirms it:
 	 * who does not ask for the return never knows.) */
 	:: d_step { budget > 0 && up(A) && writes(A) && !p[A].returned -> budget--; p[A].published++; RETURNS }
-	:: d_step { budget > 0 && up(A) && p[A].state == Finishing && flushed(A) && !p[A].consuming && !p[A].endOut && !p[A].returned ->
+	:: d_step { budget > 0 && up(A) && p[A].state == Finishing && flushed(A) && released(A) && !p[A].endOut && !p[A].returned ->
 		budget--; p[A].endSent = true; p[A].endOut = true; RETURNS }
 #endif
 #ifdef CRASH_SOURCE

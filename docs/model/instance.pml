@@ -33,7 +33,7 @@ inline forget(x) {
 
 /* Its own end of the connection is closed in order: the broker knows at once. */
 inline drop(x) {
-	move(ON(x), READY);
+	move(ON(x), BACK);
 	forget(x);
 	if :: (x) == B && fence == 1 -> fence = 0 :: else fi
 }

@@ -74,4 +74,9 @@ mtype:decision outcome = Undecided; /* … and what stood there */
 /* Who may open a consumer, and who has one. Draining, Paused and Finishing keep
  * the consumer that they have, and open none. */
 #define mayBegin(x) (p[x].state == Live || p[x].state == Relaying)
-#define mayTake(x) (mayBegin(x) || p[x].consuming)
+#ifdef NO_WITNESS
+#define witnessed true
+#else
+#define witnessed (COUNT(BACK) == 0)
+#endif
+#define mayTake(x) (mayBegin(x) && witnessed || p[x].consuming)

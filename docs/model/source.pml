@@ -10,13 +10,15 @@
 /* What is on its way when the consumer is cancelled stays with the channel. */
 #define RELEASE(x) m = FIRST(ON(x)); if :: m > 0 && COUNT(ON(x)) > 1 -> at[m] = READY :: else fi; m = 0
 #else
-#define RELEASE(x) move(ON(x), READY)
+#define RELEASE(x) move(ON(x), BACK)
 #endif
 
 #if defined(BOTH_CONSUME) || defined(HAND_OVER_BEHIND_END)
+#define releases false
 #define released(x) true
 #else
-#define released(x) (!p[x].consuming)
+#define releases true
+#define released(x) (!p[x].consuming && witnessed)
 #endif
 
 #ifdef HAND_OVER_BEHIND_END
@@ -61,7 +63,7 @@ end:	do
 	:: d_step { p[me].state == Finishing && expires && !p[me].endSent -> p[me].state = Relaying }
 #endif
 	/* What is not begun is given back, before END_REPLAY. */
-	:: d_step { p[me].state == Finishing && up(me) && flushed(me) && !released(me) ->
+	:: d_step { p[me].state == Finishing && up(me) && flushed(me) && p[me].consuming && releases ->
 		p[me].consuming = false; p[me].buffer = 0;
 		RELEASE(me) }
 	:: d_step { p[me].state == Finishing && up(me) && flushed(me) && released(me) && !p[me].endOut && !p[me].returned ->
