@@ -288,7 +288,7 @@ func (in *Instance) disconnect() {
 	in.connected, in.writing, in.endOut, in.reading = false, false, false, false
 	in.primary, in.buffer, in.entries = idle, nil, nil
 	in.tag, in.credited, in.returned = 0, 0, false
-	if in.take.asked {
+	if in.take.asked && in.want == Commit {
 		// The fence is gone with the connection: whoever came past it meanwhile
 		// may have written entries behind the end that was read.
 		in.want = Undecided
