@@ -179,8 +179,10 @@ func (t *thaw) run(ctx context.Context) {
 		step, err := t.watch.Next()
 		now := time.Now()
 		switch {
-		case errors.Is(err, os.ErrClosed):
-			return // the object goes, or another attempt has come
+		case ctx.Err() != nil || errors.Is(err, os.ErrClosed):
+			// The object goes, or another attempt has come. The watch is closed a moment
+			// after that: what it still tells is the other's.
+			return
 		case err != nil:
 			t.end(ctx, verdict(metav1.ConditionFalse, v1alpha1.TransferReasonFailed, err.Error()))
 			return
