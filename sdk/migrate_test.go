@@ -60,6 +60,14 @@ func (s *scene) image(pod string) *service {
 	return twin
 }
 
+// replay wakes the copy and has it replay.
+func (s *scene) replay(target *service) {
+	s.t.Helper()
+	target.start()
+	s.m.reach(target.pod, handover.Hello, handover.Restored)
+	s.m.reach(target.pod, handover.StartReplay, handover.Replaying)
+}
+
 // judge waits until everything sent has been applied by the owner, and compares
 // applications and outputs with what was sent, in each producer's order.
 func (s *scene) judge(owner *service) {
@@ -132,9 +140,7 @@ func TestMove(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			s := newScene(t, c.kind, c.each, c.size, c.pace)
 			target := s.image("pod-b-" + s.queue)
-			target.start()
-			s.m.reach(target.pod, handover.Hello, handover.Restored)
-			s.m.reach(target.pod, handover.StartReplay, handover.Replaying)
+			s.replay(target)
 			s.m.send(s.source.pod, handover.Freeze, 20*time.Second)
 			s.m.reach(target.pod, handover.Hello, handover.Live)
 			s.m.reach(s.source.pod, handover.Retire, handover.Retired)
@@ -159,9 +165,7 @@ func TestAbort(t *testing.T) {
 				target = s.image("pod-b-" + s.queue)
 			}
 			if at == handover.Replaying {
-				target.start()
-				s.m.reach(target.pod, handover.Hello, handover.Restored)
-				s.m.reach(target.pod, handover.StartReplay, handover.Replaying)
+				s.replay(target)
 			}
 			if at == handover.Frozen {
 				s.m.reach(s.source.pod, handover.Freeze, handover.Frozen)
@@ -225,9 +229,7 @@ func TestFreezeWhileDelivering(t *testing.T) {
 		t.Run(fmt.Sprint(kind, i), func(t *testing.T) {
 			s := newScene(t, kind, 150, 10, 0)
 			target := s.image("pod-b-" + s.queue)
-			target.start()
-			s.m.reach(target.pod, handover.Hello, handover.Restored)
-			s.m.reach(target.pod, handover.StartReplay, handover.Replaying)
+			s.replay(target)
 			s.m.send(s.source.pod, handover.Freeze, 20*time.Second)
 			s.m.reach(target.pod, handover.Hello, handover.Live)
 			// The source lives on: what stays with it does not come back.

@@ -233,8 +233,12 @@ func (s *script) exclusive() {
 	_, err = s.channel(two).Consume(s.queue, "", true, false, false, false, nil)
 	s.see("consume: %d", code(err))
 	must(s.t, one.Close())
-	time.Sleep(200 * time.Millisecond)
-	_, err = s.channel(two).QueueDeclare(s.queue, false, true, true, false, nil)
+	// The client knows of the end before the broker does.
+	for end := time.Now().Add(10 * time.Second); time.Now().Before(end); time.Sleep(5 * time.Millisecond) {
+		if _, err = s.channel(two).QueueDeclare(s.queue, false, true, true, false, nil); code(err) != amqp.ResourceLocked {
+			break
+		}
+	}
 	s.see("after the owner's end: %d", code(err))
 	q, err := s.channel(two).QueueDeclare("", false, true, true, false, nil)
 	s.see("named by the broker: %v %v", q.Name != "", err)

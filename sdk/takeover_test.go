@@ -17,9 +17,7 @@ func TestTakeover(t *testing.T) {
 		t.Run(kind, func(t *testing.T) {
 			s := newScene(t, kind, 300, 100, 2*time.Millisecond)
 			target := s.image("pod-b-" + s.queue)
-			target.start()
-			s.m.reach(target.pod, handover.Hello, handover.Restored)
-			s.m.reach(target.pod, handover.StartReplay, handover.Replaying)
+			s.replay(target)
 			eventually(t, "entries relayed", func() bool { return len(target.state()) > 50 })
 			s.cuts++
 			s.source.cutOff(true)
@@ -37,9 +35,7 @@ func TestTakeover(t *testing.T) {
 func TestFenceWaitsForTheSource(t *testing.T) {
 	s := newScene(t, amqp.QueueTypeClassic, 200, 100, time.Millisecond)
 	target := s.image("pod-b-" + s.queue)
-	target.start()
-	s.m.reach(target.pod, handover.Hello, handover.Restored)
-	s.m.reach(target.pod, handover.StartReplay, handover.Replaying)
+	s.replay(target)
 	s.m.fence = s.source.pod
 	s.m.reach(target.pod, handover.TakeOver, handover.Replaying)
 	s.load.Wait()
@@ -62,9 +58,7 @@ func TestKeys(t *testing.T) {
 				cfg.Concurrency, cfg.Key, cfg.Prefetch = 3, producer, 12
 			})
 			target := s.image("pod-b-" + s.queue)
-			target.start()
-			s.m.reach(target.pod, handover.Hello, handover.Restored)
-			s.m.reach(target.pod, handover.StartReplay, handover.Replaying)
+			s.replay(target)
 			s.m.send(s.source.pod, handover.Freeze, 20*time.Second)
 			s.m.reach(target.pod, handover.Hello, handover.Live)
 			s.judge(target)

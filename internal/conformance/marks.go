@@ -2,6 +2,7 @@ package conformance
 
 import (
 	"context"
+	"errors"
 	"time"
 
 	amqp "github.com/rabbitmq/amqp091-go"
@@ -84,6 +85,6 @@ func (s *stage) locked(pod string) bool {
 	s.must(err)
 	defer ch.Close()
 	_, err = ch.QueueDeclarePassive(handover.ControlQueue(pod), false, false, false, false, nil)
-	e, refused := err.(*amqp.Error) //nolint:errorlint // the client library returns it bare
-	return refused && e.Code == amqp.ResourceLocked
+	var refusal *amqp.Error
+	return errors.As(err, &refusal) && refusal.Code == amqp.ResourceLocked
 }

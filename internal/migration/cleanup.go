@@ -14,9 +14,8 @@ import (
 // there is nothing left.
 func (p *planner) forward() Plan {
 	p.noteLive()
-	if p.status.Pauses != nil && p.status.Pauses.HandoverMillis == nil && p.alive(RoleTarget) &&
-		!p.late(p.until(p.Object.Spec.Deadlines.FinalizeSeconds)) {
-		return p.wait(p.until(p.Object.Spec.Deadlines.FinalizeSeconds), "LIVE of the target")
+	if deadline := p.until(p.Object.Spec.Deadlines.FinalizeSeconds); p.liveAwaited() && !p.late(deadline) {
+		return p.wait(deadline, "LIVE of the target")
 	}
 	if plan := p.retireSource(); plan != nil {
 		return *plan
@@ -142,7 +141,7 @@ func (p *planner) marksNeeded() bool {
 // liveAwaited reports whether the target has won, and may not know it.
 func (p *planner) liveAwaited() bool {
 	noted := p.status.Pauses != nil && p.status.Pauses.HandoverMillis != nil
-	return p.committed() && p.alive(RoleTarget) && !noted && p.state(RoleTarget) != handover.Live
+	return p.committed() && p.alive(RoleTarget) && !noted
 }
 
 func (p *planner) releasedOrGone() bool {

@@ -237,6 +237,10 @@ func TestRestoring(t *testing.T) {
 			f.Target.Pod.DeletionTimestamp = &at
 			f.Target.Sent = said(handover.Hello)
 		})},
+		{name: "… but does not go", change: all(staged, recorded, notPaused, func(f *migration.Facts) {
+			at := metav1.NewTime(now)
+			f.Target.Pod.DeletionTimestamp = &at
+		}, later(300*time.Second)), action: "WriteAbort", reason: migration.ReasonDeadline},
 		{name: "… then the image", change: all(staged, recorded, notPaused, func(f *migration.Facts) { f.Target.Pod = nil }), action: "DeleteImage"},
 		{name: "… then there is another attempt", change: all(staged, recorded, notPaused, done(migration.StepImageDeleted(reference)), func(f *migration.Facts) { f.Target.Pod = nil }),
 			action: createTransfer, phase: v1alpha1.PhaseCheckpointing, check: func(t *testing.T, p migration.Plan) {
@@ -354,7 +358,11 @@ func TestFinalizing(t *testing.T) {
 			}
 		}},
 		{name: "deleted, but live", change: all(frozen, live, deleted), action: "Send RETIRE to the source"},
-		{name: "COMMIT stands, nothing heard", change: all(frozen, func(f *migration.Facts) { f.Decision = migration.Committed }), action: "Send RETIRE to the source"},
+		{name: "COMMIT stands, the target may not know", change: all(frozen, func(f *migration.Facts) { f.Decision = migration.Committed })},
+		{name: "COMMIT stands, and nothing is heard for long", change: all(frozen, func(f *migration.Facts) {
+			f.Decision = migration.Committed
+			f.Object.Spec.Deadlines.FinalizeSeconds = 1
+		}), action: "Send RETIRE to the source"},
 		{name: "retired", change: all(source(handover.Retired), live), action: "DeletePod", check: func(t *testing.T, p migration.Plan) {
 			if a := p.Action.(migration.DeletePod); a.Name != "counter" || a.UID != sourceUID || a.Grace != nil {
 				t.Errorf("%+v", a)

@@ -1,6 +1,8 @@
 package migration
 
 import (
+	"time"
+
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
@@ -14,12 +16,12 @@ func (p *planner) restoring() Plan {
 	if plan := p.needSource(); plan != nil {
 		return *plan
 	}
-	if p.notPaused() {
-		return p.restoreAgain()
-	}
 	deadline := p.until(p.Object.Spec.Deadlines.RestoreSeconds)
 	if p.late(deadline) {
 		return p.giveUp(ReasonDeadline, p.overdue(v1alpha1.ConditionRestored, "deadlines.restoreSeconds"))
+	}
+	if p.notPaused() {
+		return p.restoreAgain(deadline)
 	}
 	if plan := p.target(); plan != nil {
 		return *plan
@@ -109,14 +111,14 @@ func (p *planner) notPaused() bool {
 // restoreAgain removes what the attempt has made, and begins another, whose
 // deadline is longer. The reason is recorded first: when the copy is gone,
 // nobody else knows it.
-func (p *planner) restoreAgain() Plan {
+func (p *planner) restoreAgain(deadline time.Time) Plan {
 	p.set(v1alpha1.ConditionRestored, metav1.ConditionFalse, string(handover.ReasonNotPaused), "attempt %d: %v", p.status.Attempt, errNotPaused)
 	if pod := p.Target.Pod; pod != nil && pod.UID == p.status.TargetPodUID {
 		if pod.DeletionTimestamp == nil {
 			grace := int64(1)
 			return p.act(DeletePod{Name: pod.Name, UID: pod.UID, Grace: &grace})
 		}
-		return p.wait(p.until(p.Object.Spec.Deadlines.RestoreSeconds), "the copy %q to go", pod.Name)
+		return p.wait(deadline, "the copy %q to go", pod.Name)
 	}
 	if image := p.status.CheckpointImage; image != nil && !p.Done[StepImageDeleted(image.Reference)] {
 		return p.act(DeleteImage{Reference: image.Reference})

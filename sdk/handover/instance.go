@@ -114,7 +114,7 @@ type Instance struct {
 	rate     rate
 	deadline time.Duration // of the present state, 0: none
 	pollAt   time.Duration
-	heldFor  time.Duration // when a newcomer in the source's place gives up waiting
+	heldFor  time.Duration // when a newcomer gives up waiting for a decision
 }
 
 // membership is what the commands of a migration said.
@@ -256,8 +256,8 @@ func (in *Instance) follow() {
 			in.emit(Consume{})
 		}
 	case Replaying:
-		// Not to find the replay queue gone would end the connection before the
-		// decision could be written.
+		// The replay queue may be gone: not finding it would end the connection
+		// before a decision that is wanted could be written.
 		if !in.reading && in.want == Undecided {
 			in.reading, in.read = true, in.number
 			in.emit(ConsumeReplay{Queue: in.m.queue})

@@ -217,7 +217,7 @@ type Hold struct {
 	Version   int    `json:"version"`
 	Migration string `json:"migration"`
 	SourcePod string `json:"sourcePodUID"`
-	// DeadlineMillis is how long a newcomer in the source's place waits for a
-	// decision before it writes ABORT itself.
+	// DeadlineMillis is how long a process that starts under the hold waits for
+	// a decision before it writes ABORT itself.
 	DeadlineMillis int64 `json:"deadlineMillis"`
 }
