@@ -6,7 +6,7 @@ import (
 )
 
 // TransferDirection is a leg of the way from node to node.
-// +kubebuilder:validation:Enum=Thaw;Push;Stage;Sweep
+// +kubebuilder:validation:Enum=Thaw;Push;Fetch;Stage;Sweep
 type TransferDirection string
 
 // The legs.
@@ -19,6 +19,9 @@ const (
 	TransferThaw TransferDirection = "Thaw"
 	// TransferPush packs an archive of the kubelet and pushes it to the repository.
 	TransferPush TransferDirection = "Push"
+	// TransferFetch pulls a checkpoint ahead of the pod that it is for: the Stage
+	// of the same image on the same node then has nothing to pull.
+	TransferFetch TransferDirection = "Fetch"
 	// TransferStage pulls a checkpoint and lays it out for the shim.
 	TransferStage TransferDirection = "Stage"
 	// TransferSweep removes every archive of the pod's container from the
@@ -33,7 +36,7 @@ const (
 //
 // +kubebuilder:validation:XValidation:rule="self == oldSelf",message="spec is immutable"
 // +kubebuilder:validation:XValidation:rule="self.direction != 'Push' || has(self.archive) && has(self.repository)",message="Push needs archive and repository"
-// +kubebuilder:validation:XValidation:rule="self.direction != 'Stage' || has(self.image)",message="Stage needs image"
+// +kubebuilder:validation:XValidation:rule="!(self.direction in ['Stage', 'Fetch']) || has(self.image)",message="Stage and Fetch need image"
 type CheckpointTransferSpec struct {
 	// direction of this leg.
 	// +required
@@ -48,7 +51,7 @@ type CheckpointTransferSpec struct {
 	// attempt is the checkpoint that this leg is about.
 	// +optional
 	Attempt int32 `json:"attempt,omitempty"`
-	// podName is the source of a Push or a Sweep, the target of a Stage. The
+	// podName is the source of a Push, a Fetch or a Sweep, the target of a Stage. The
 	// pod is in this object's namespace.
 	// +required
 	// +kubebuilder:validation:MaxLength=253
@@ -73,7 +76,7 @@ type CheckpointTransferSpec struct {
 	// +optional
 	// +kubebuilder:validation:MaxLength=255
 	Repository string `json:"repository,omitempty"`
-	// image to stage, by digest: repository@sha256:…
+	// image to stage or fetch, by digest: repository@sha256:…
 	// +optional
 	// +kubebuilder:validation:MaxLength=512
 	// +kubebuilder:validation:XValidation:rule="self.contains('@sha256:')",message="image must be addressed by digest"

@@ -17,6 +17,29 @@ const (
 	// to restore anything else.
 	AnnotationDigest = "migration.ms2m.dev/checkpoint-digest"
 
+	// AnnotationHandover on a target pod is the identity of the hop that it was
+	// made for, by which one of an earlier, failed hop is told from it.
+	AnnotationHandover = "migration.ms2m.dev/handover"
+
+	// AnnotationStatelessContainers on a source pod names, separated by commas,
+	// the containers (and sidecars) beside the one that moves which may be
+	// started afresh on the other node.
+	AnnotationStatelessContainers = "migration.ms2m.dev/stateless-containers"
+	// AnnotationDisposableVolumes on a source pod names, separated by commas, the
+	// emptyDir volumes that may be empty on the other node.
+	AnnotationDisposableVolumes = "migration.ms2m.dev/disposable-volumes"
+
+	// AnnotationNodeFacts on the pod of a node agent holds the NodeFacts of its
+	// node, as JSON.
+	AnnotationNodeFacts = "migration.ms2m.dev/node-facts"
+
+	// ConditionLive is the readiness gate of target pods: True when the copy owns
+	// the state. Until then no Service sends anything there.
+	ConditionLive = "migration.ms2m.dev/live"
+	// GateCheckpoint is the scheduling gate of a recreated pod whose checkpoint is
+	// not in the repository yet.
+	GateCheckpoint = "migration.ms2m.dev/checkpoint"
+
 	// AnnotationBaseName on a target pod is the name that the pod had before it
 	// was first moved, so that names do not grow from move to move.
 	AnnotationBaseName = "migration.ms2m.dev/base-name"

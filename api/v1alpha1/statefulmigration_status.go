@@ -65,6 +65,37 @@ type StatefulMigrationStatus struct {
 	// +optional
 	AttemptStartedAt *metav1.MicroTime `json:"attemptStartedAt,omitempty"`
 
+	// preflight has an entry for each check: True it is passed, False what stands
+	// against the migration, Unknown it could not be looked at yet.
+	// +optional
+	// +listType=map
+	// +listMapKey=type
+	Preflight []metav1.Condition `json:"preflight,omitempty"`
+
+	// owner is the workload that the pod belongs to; absent for a standalone pod.
+	// +optional
+	Owner *WorkloadReference `json:"owner,omitempty"`
+
+	// hop counts the hand-overs of this migration, from 1; the fields below are
+	// about the present one.
+	// +optional
+	Hop int32 `json:"hop,omitempty"`
+
+	// hops are the hand-overs that have ended.
+	// +optional
+	// +listType=map
+	// +listMapKey=hop
+	Hops []Hop `json:"hops,omitempty"`
+
+	// placement is how the owner's next pod of a name is changed at admission.
+	// +optional
+	Placement *Placement `json:"placement,omitempty"`
+
+	// sourcePodName is the source of the present hop: spec.sourcePod, and in the
+	// second hop of a StatefulSet's pod the shadow.
+	// +optional
+	SourcePodName string `json:"sourcePodName,omitempty"`
+
 	// sourcePodUID is the pod that is moved; a pod of the same name and another
 	// UID is never touched.
 	// +optional
@@ -130,6 +161,77 @@ type StatefulMigrationStatus struct {
 	// +listType=map
 	// +listMapKey=type
 	Conditions []metav1.Condition `json:"conditions,omitempty"`
+}
+
+// WorkloadReference is the controller of a pod.
+type WorkloadReference struct {
+	// apiVersion of the workload.
+	APIVersion string `json:"apiVersion"`
+	// kind: StatefulSet or ReplicaSet.
+	Kind string `json:"kind"`
+	// name of the workload.
+	Name string `json:"name"`
+	// uid of the workload.
+	UID types.UID `json:"uid"`
+}
+
+// Hop is a hand-over that has ended.
+type Hop struct {
+	// hop is its number.
+	Hop int32 `json:"hop"`
+	// result is Committed, or the reason for which it was given up.
+	Result string `json:"result"`
+	// sourcePodName and targetPodName are the pods between which the state was
+	// to move.
+	SourcePodName string `json:"sourcePodName"`
+	// sourcePodUID is the UID of the first, which names its hold.
+	SourcePodUID types.UID `json:"sourcePodUID"`
+	// +optional
+	TargetPodName string `json:"targetPodName,omitempty"`
+	// sourceNode and targetNode are their nodes.
+	// +optional
+	SourceNode string `json:"sourceNode,omitempty"`
+	// +optional
+	TargetNode string `json:"targetNode,omitempty"`
+	// attempts is how many checkpoints it took.
+	// +optional
+	Attempts int32 `json:"attempts,omitempty"`
+	// checkpointImage is the image that the target was restored from.
+	// +optional
+	CheckpointImage *CheckpointImage `json:"checkpointImage,omitempty"`
+	// positions at its end.
+	// +optional
+	Positions *Positions `json:"positions,omitempty"`
+	// cutoff is why the source was frozen when it was.
+	// +optional
+	Cutoff *Cutoff `json:"cutoff,omitempty"`
+	// pauses that it caused.
+	// +optional
+	Pauses *Pauses `json:"pauses,omitempty"`
+	// phaseTimes of its phases.
+	// +optional
+	// +listType=map
+	// +listMapKey=phase
+	PhaseTimes []PhaseTime `json:"phaseTimes,omitempty"`
+}
+
+// Placement is how the next pod of a name that an owner makes is changed at
+// admission, so that the state can move into it. The
+// MutatingAdmissionPolicy ms2m-placement does it, and reads nothing else.
+type Placement struct {
+	// podName is the pod's name.
+	PodName string `json:"podName"`
+	// ownerUID is the UID of the workload that makes it: no other pod is changed.
+	OwnerUID types.UID `json:"ownerUID"`
+	// container is the one that is restored.
+	Container string `json:"container"`
+	// handover is the identity of the hop.
+	Handover string `json:"handover"`
+	// hostname is the value of the label kubernetes.io/hostname of the node.
+	Hostname string `json:"hostname"`
+	// digest of the checkpoint image. Until it is known the pod is not scheduled.
+	// +optional
+	Digest string `json:"digest,omitempty"`
 }
 
 // CheckpointImage is the checkpoint as OCI artefact.

@@ -47,7 +47,13 @@ type StatefulMigrationSpec struct {
 	// +required
 	MessageQueueConfig MessageQueueConfig `json:"messageQueueConfig"`
 
-	// strategy is how the pod's place is taken. Auto chooses by the pod's owner.
+	// dryRun runs the preflight and nothing else: the migration ends Completed if
+	// the pod can be moved, else Failed, and status.preflight has every check.
+	// +optional
+	DryRun bool `json:"dryRun,omitempty"`
+
+	// strategy is how the pod's place is taken. Auto chooses by the pod's owner
+	// and volumes.
 	// +optional
 	// +default="Auto"
 	Strategy Strategy `json:"strategy,omitempty"`

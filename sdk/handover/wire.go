@@ -93,6 +93,14 @@ type Command struct {
 	// target takes before it goes on, so that no process of that pod can; empty
 	// if another process of the service has said HELLO in that pod already.
 	FencePodUID string `json:"fencePodUID,omitempty"`
+	// Sequential is for PREPARE: the target is made in the source's place, when
+	// the source is gone. The source writes COMMIT itself, with END_REPLAY; a
+	// copy of it goes on although COMMIT stands.
+	Sequential bool `json:"sequential,omitempty"`
+	// Successor is for FREEZE: the address (an IP) of the pod that is to take
+	// over, to which the source may pass on reads once COMMIT stands; empty if it
+	// is not known.
+	Successor string `json:"successor,omitempty"`
 	// DeadlineMillis bounds the state that the command leads to, in
 	// milliseconds from its receipt: for PREPARE draining and pause together
 	// (then the source goes on by itself), for FREEZE finishing (then it goes
