@@ -44,6 +44,13 @@ const (
 	// was first moved, so that names do not grow from move to move.
 	AnnotationBaseName = "migration.ms2m.dev/base-name"
 
+	// AnnotationDeletionCost on a copy keeps the pod-deletion-cost that it had
+	// before it joined its ReplicaSet, until that has settled.
+	AnnotationDeletionCost = "migration.ms2m.dev/pod-deletion-cost"
+
+	// LabelHandover marks a CheckpointTransfer by the hop that it is for.
+	LabelHandover = "migration.ms2m.dev/handover"
+
 	// LabelMigration marks every object made for a migration, by its UID.
 	LabelMigration = "migration.ms2m.dev/migration-uid"
 

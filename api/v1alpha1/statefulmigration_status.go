@@ -32,6 +32,9 @@ const (
 	ConditionTakeover     = "Takeover"     // the source has ended; the copy goes on from image and replay queue
 	ConditionReplayed     = "Replayed"     // the copy has applied everything up to END_REPLAY
 	ConditionCommitted    = "Committed"    // COMMIT (True) or ABORT (False) stands at the broker
+	ConditionServing      = "Serving"      // the target is Ready: Services send to it
+	ConditionAdopted      = "Adopted"      // the copy belongs to the source's ReplicaSet
+	ConditionReturned     = "Returned"     // the state is back in the StatefulSet's own pod; False: it lives in the shadow
 	ConditionCleanedUp    = "CleanedUp"    // nothing of the migration is left behind; False: what is
 	ConditionSucceeded    = "Succeeded"    // the end: True Completed, False Failed, with the reason
 )
@@ -147,6 +150,10 @@ type StatefulMigrationStatus struct {
 	// +optional
 	Lag *Lag `json:"lag,omitempty"`
 
+	// frozenAt is when the source was first told to freeze, by the manager's clock.
+	// +optional
+	FrozenAt *metav1.MicroTime `json:"frozenAt,omitempty"`
+
 	// cutoff is the forecast of the replay, and at its end the figures by which
 	// the source was frozen.
 	// +optional
@@ -173,6 +180,10 @@ type WorkloadReference struct {
 	Name string `json:"name"`
 	// uid of the workload.
 	UID types.UID `json:"uid"`
+	// revision of the workload that the pod is of: its label pod-template-hash or
+	// controller-revision-hash.
+	// +optional
+	Revision string `json:"revision,omitempty"`
 }
 
 // Hop is a hand-over that has ended.
@@ -193,6 +204,8 @@ type Hop struct {
 	SourceNode string `json:"sourceNode,omitempty"`
 	// +optional
 	TargetNode string `json:"targetNode,omitempty"`
+	// endedAt by the manager's clock.
+	EndedAt metav1.MicroTime `json:"endedAt"`
 	// attempts is how many checkpoints it took.
 	// +optional
 	Attempts int32 `json:"attempts,omitempty"`

@@ -112,6 +112,7 @@ func run() error {
 		Brokers:        controller.RabbitMQ(pool),
 		Sessions:       sessions,
 		AgentNamespace: o.agentNamespace,
+		KubeletDirect:  o.kubeletAccess == "direct",
 		Workers:        o.workers,
 	}
 	if err := r.SetupWithManager(ctx, mgr); err != nil {

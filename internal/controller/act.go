@@ -34,6 +34,16 @@ func (s *scope) act(ctx context.Context, action migration.Action) error {
 		return s.createTransfer(ctx, a)
 	case migration.CreateTarget:
 		return s.createTarget(ctx, a)
+	case migration.AdmitTarget:
+		return s.admitTarget(ctx, a)
+	case migration.OpenGate:
+		return s.openGate(ctx, a)
+	case migration.Expend:
+		return s.expend(ctx, a)
+	case migration.Adopt:
+		return s.adopt(ctx, a)
+	case migration.SettleTarget:
+		return s.settleTarget(ctx, a)
 	case migration.DeletePod:
 		return s.deletePod(ctx, a)
 	case migration.DeleteTransfers:
@@ -55,7 +65,7 @@ func (s *scope) act(ctx context.Context, action migration.Action) error {
 
 // actAtBroker does the actions that are done at the broker.
 func (s *scope) actAtBroker(ctx context.Context, action migration.Action) error {
-	b, uid := s.session.broker, string(s.object.UID)
+	b, id := s.session.broker, migration.HandoverID(s.object)
 	switch a := action.(type) {
 	case migration.Send:
 		return s.send(ctx, a)
@@ -63,14 +73,18 @@ func (s *scope) actAtBroker(ctx context.Context, action migration.Action) error 
 		return s.did(migration.StepHolds, s.setHolds(ctx, a))
 	case migration.CreateReplayQueue:
 		return s.did(migration.StepReplayQueue, b.CreateReplayQueue(ctx, a.Queue))
-	case migration.DeleteReplayQueue:
-		return s.did(migration.StepReplayQueueGone, b.DeleteQueue(ctx, a.Queue))
+	case migration.DeleteReplayQueues:
+		var errs []error
+		for _, queue := range a.Queues {
+			errs = append(errs, b.DeleteQueue(ctx, queue))
+		}
+		return s.did(migration.StepReplayQueueGone, errors.Join(errs...))
 	case migration.ReadDecision:
-		return s.learn(b.ReadDecision(ctx, uid))
+		return s.learn(b.ReadDecision(ctx, id))
 	case migration.WriteAbort:
-		return s.learn(b.WriteAbort(ctx, uid))
+		return s.learn(b.WriteAbort(ctx, id))
 	case migration.RemoveMarks:
-		return s.did(migration.StepMarksRemoved, s.removeMarks(ctx, a))
+		return s.did(a.Step, s.removeMarks(ctx, a.Marks))
 	}
 	return migration.Fatal(migration.ReasonInvalidSpec, fmt.Errorf("no such action: %T", action))
 }
@@ -127,12 +141,14 @@ func (s *scope) send(ctx context.Context, a migration.Send) error {
 
 func (s *scope) setHolds(ctx context.Context, a migration.SetHolds) error {
 	keys := a.Keys
-	q, err := s.session.broker.Look(ctx, a.Queue)
-	if err != nil {
-		return err
-	}
-	if q != nil && q.Consumers == 1 {
-		keys = append(keys[:len(keys):len(keys)], handover.QueueSlot(a.Queue))
+	if a.Queue != "" {
+		q, err := s.session.broker.Look(ctx, a.Queue)
+		if err != nil {
+			return err
+		}
+		if q != nil && q.Consumers == 1 {
+			keys = append(keys[:len(keys):len(keys)], handover.QueueSlot(a.Queue))
+		}
 	}
 	for _, key := range keys {
 		if err := s.session.broker.SetHold(ctx, key, a.Hold); err != nil {
@@ -144,21 +160,30 @@ func (s *scope) setHolds(ctx context.Context, a migration.SetHolds) error {
 
 // removeMarks removes the holds before the decision: a process that still
 // found a hold without a decision would take it for a migration under way.
-func (s *scope) removeMarks(ctx context.Context, a migration.RemoveMarks) error {
-	uid := string(s.object.UID)
-	for _, key := range a.Keys {
-		if err := s.session.broker.RemoveHold(ctx, key, uid); err != nil {
+func (s *scope) removeMarks(ctx context.Context, marks []migration.Marks) error {
+	for _, m := range marks {
+		for _, key := range m.Keys {
+			if err := s.session.broker.RemoveHold(ctx, key, m.Handover); err != nil {
+				return err
+			}
+		}
+		if m.KeepDecision {
+			continue
+		}
+		if err := s.session.broker.RemoveDecision(ctx, m.Handover); err != nil {
 			return err
 		}
 	}
-	return s.session.broker.RemoveDecision(ctx, uid)
+	return nil
 }
 
 func (s *scope) createTransfer(ctx context.Context, a migration.CreateTransfer) error {
 	t := &v1alpha1.CheckpointTransfer{
 		ObjectMeta: metav1.ObjectMeta{
 			Name: a.Name, Namespace: s.object.Namespace,
-			Labels: map[string]string{v1alpha1.LabelMigration: string(s.object.UID)},
+			Labels: map[string]string{
+				v1alpha1.LabelMigration: string(s.object.UID), v1alpha1.LabelHandover: migration.HandoverID(s.object),
+			},
 			// From the first moment: an agent that has begun must not lose the
 			// object before it has tidied up.
 			Finalizers: []string{v1alpha1.FinalizerTransfer},

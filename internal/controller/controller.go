@@ -42,6 +42,8 @@ type Reconciler struct {
 	Sessions *Sessions
 	// AgentNamespace is where the node agents run.
 	AgentNamespace string
+	// KubeletDirect is how Kubelet reaches kubelets: which permission it takes.
+	KubeletDirect bool
 	// Workers is how many migrations are reconciled at a time.
 	Workers int
 }
@@ -50,7 +52,10 @@ type Reconciler struct {
 // +kubebuilder:rbac:groups=migration.ms2m.dev,resources=statefulmigrations/status,verbs=update
 // +kubebuilder:rbac:groups=migration.ms2m.dev,resources=statefulmigrations/finalizers,verbs=update
 // +kubebuilder:rbac:groups=migration.ms2m.dev,resources=checkpointtransfers,verbs=get;list;watch;create;delete
-// +kubebuilder:rbac:groups="",resources=pods,verbs=get;list;watch;create;delete
+// +kubebuilder:rbac:groups="",resources=pods,verbs=get;list;watch;create;patch;delete
+// +kubebuilder:rbac:groups="",resources=pods/status,verbs=patch
+// +kubebuilder:rbac:groups=apps,resources=statefulsets;replicasets;deployments,verbs=get;list;watch
+// +kubebuilder:rbac:groups="",resources=persistentvolumeclaims;persistentvolumes,verbs=get
 // +kubebuilder:rbac:groups="",resources=nodes,verbs=get;list
 // +kubebuilder:rbac:groups="",resources=secrets,verbs=get
 // +kubebuilder:rbac:groups=node.k8s.io,resources=runtimeclasses,verbs=get

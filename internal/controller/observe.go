@@ -18,7 +18,8 @@ import (
 func (s *scope) observe(ctx context.Context) (migration.Facts, error) {
 	f := migration.Facts{Policy: s.Policy, Object: s.object}
 	var err error
-	if f.Source.Pod, err = s.pod(ctx, s.object.Spec.SourcePod.Name); err != nil {
+	s.session.enter(s.object.Status.Hop)
+	if f.Source.Pod, err = s.pod(ctx, migration.SourceName(s.object, &s.object.Status)); err != nil {
 		return f, err
 	}
 	// The target's name is recorded before it is made: without one there is none.
@@ -28,6 +29,9 @@ func (s *scope) observe(ctx context.Context) (migration.Facts, error) {
 		}
 	}
 	if err := s.transfers(ctx, &f); err != nil {
+		return f, err
+	}
+	if err := s.workload(ctx, &f); err != nil {
 		return f, err
 	}
 	s.connect(ctx)
@@ -42,7 +46,7 @@ func (s *scope) observe(ctx context.Context) (migration.Facts, error) {
 	} else {
 		s.session.samples = nil // another target's replay has another trend
 	}
-	if p := s.object.Status.Phase; p == "" || p == v1alpha1.PhasePending {
+	if pending(s.object.Status.Phase) {
 		if f.Preflight, err = s.preflight(ctx, f.Source.Pod); err != nil {
 			return f, err
 		}
@@ -85,7 +89,7 @@ func (s *scope) transfers(ctx context.Context, f *migration.Facts) error {
 	f.Transfers = len(list.Items)
 	for i := range list.Items {
 		t := &list.Items[i]
-		if t.Spec.Attempt != s.object.Status.Attempt {
+		if t.Spec.Attempt != s.object.Status.Attempt || t.Labels[v1alpha1.LabelHandover] != migration.HandoverID(s.object) {
 			continue
 		}
 		switch t.Spec.Direction {
@@ -94,7 +98,11 @@ func (s *scope) transfers(ctx context.Context, f *migration.Facts) error {
 		case v1alpha1.TransferPush:
 			f.Push = t
 		case v1alpha1.TransferStage:
-			f.Stage = t
+			if t.Spec.PodUID == s.object.Status.TargetPodUID {
+				f.Stage = t
+			}
+		case v1alpha1.TransferFetch:
+			f.Fetch = t
 		case v1alpha1.TransferSweep:
 			f.Sweep = t
 		}

@@ -38,6 +38,12 @@ func (s *scope) preflight(ctx context.Context, source *corev1.Pod) (*migration.P
 	case !apierrors.IsNotFound(err):
 		return nil, err
 	}
+	if p.Claims, err = s.claims(ctx, source); err != nil {
+		return nil, err
+	}
+	if err := s.review(ctx, p); err != nil {
+		return nil, err
+	}
 	p.Queue, p.ReplayQueue, p.Broker = s.queues(ctx)
 	return p, nil
 }
@@ -53,9 +59,9 @@ func (s *scope) rival(ctx context.Context) (string, error) {
 	for i := range list.Items {
 		other := &list.Items[i]
 		switch {
-		case other.UID == s.object.UID || ended(other):
+		case other.UID == s.object.UID || ended(other) || other.Spec.DryRun:
 			continue
-		case other.Status.TargetPodName == name:
+		case other.Status.TargetPodName == name, other.Spec.SourcePod.Name != name && other.Status.SourcePodName == name:
 			return other.Name, nil
 		case other.Spec.SourcePod.Name == name && goesFirst(other, s.object):
 			return other.Name, nil
@@ -117,18 +123,18 @@ func (s *scope) nodes(ctx context.Context, source *corev1.Pod) ([]corev1.Node, e
 	return out, nil
 }
 
-// agents finds the nodes whose agent is ready.
-func (s *scope) agents(ctx context.Context) (map[string]bool, error) {
+// agents finds the nodes whose agent is ready, and what it says of its node.
+func (s *scope) agents(ctx context.Context) (map[string]string, error) {
 	var pods corev1.PodList
 	if err := s.Client.List(ctx, &pods, client.InNamespace(s.AgentNamespace),
 		client.MatchingLabels{labelName: v1alpha1.AgentName}); err != nil {
 		return nil, err
 	}
-	ready := map[string]bool{}
+	ready := map[string]string{}
 	for _, pod := range pods.Items {
 		for _, c := range pod.Status.Conditions {
 			if c.Type == corev1.PodReady && c.Status == corev1.ConditionTrue {
-				ready[pod.Spec.NodeName] = true
+				ready[pod.Spec.NodeName] = pod.Annotations[v1alpha1.AnnotationNodeFacts]
 			}
 		}
 	}

@@ -29,6 +29,9 @@ type session struct {
 	resolveAt  time.Time
 	generation int64
 
+	hop       int32             // that the rest is about
+	hostnames map[string]string // of nodes
+
 	sent       map[migration.Role]map[handover.CommandKind]sent
 	calling    *calling // nil: the kubelet is not being called
 	checkpoint *migration.CheckpointResult
@@ -38,6 +41,8 @@ type session struct {
 	lastWrite  time.Time
 
 	alone []string // pods that nobody else followed when the session ended
+
+	reviewed review
 
 	failure *migration.Error // a fatal one, for the planner
 	retry   retry
@@ -70,6 +75,17 @@ func newSession(uid types.UID) *session {
 		sent: map[migration.Role]map[handover.CommandKind]sent{},
 		done: map[migration.Step]bool{},
 	}
+}
+
+// enter forgets what was about an earlier hop.
+func (s *session) enter(hop int32) {
+	if s.hop == hop {
+		return
+	}
+	s.hop = hop
+	s.sent, s.done = map[migration.Role]map[handover.CommandKind]sent{}, map[migration.Step]bool{}
+	s.calling, s.checkpoint, s.samples = nil, nil, nil
+	s.decision, s.failure, s.retry = migration.Unread, nil, retry{}
 }
 
 // reconnected forgets what was sent over a connection that is gone: the

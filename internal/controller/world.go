@@ -18,6 +18,8 @@ type Checkpointer interface {
 // Registry knows checkpoints in repositories, addressed by digest.
 type Registry interface {
 	Exists(ctx context.Context, reference string) (bool, error)
+	// Writable is nil if something could be pushed to the repository.
+	Writable(ctx context.Context, repository string) error
 	Delete(ctx context.Context, reference string) error
 }
 

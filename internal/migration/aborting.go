@@ -12,6 +12,9 @@ import (
 // so that a restarted manager undoes it too; the phase stays what it was until
 // nothing is left behind.
 func (p *planner) giveUp(reason, message string) Plan {
+	if p.committed() {
+		return p.again(reason, message) // only an heirless migration can still fail
+	}
 	if !p.givingUp() {
 		p.set(v1alpha1.ConditionSucceeded, metav1.ConditionFalse, reasonWord(reason), message)
 	}
@@ -39,7 +42,7 @@ func reasonWord(reason string) string {
 // gone, nothing left. It turns round if COMMIT was written first.
 func (p *planner) abort() Plan {
 	if !p.buffered() {
-		return p.fail() // nothing was begun
+		return p.endAbort() // nothing was begun
 	}
 	switch p.decided() {
 	case Committed:
@@ -56,6 +59,13 @@ func (p *planner) abort() Plan {
 	// have been the only one that has the state. Its deletion is the proof that
 	// it has read the decision or never will; it owns nothing that it would have
 	// to finish, so it gets no time to.
+	if p.recreated() {
+		// Its owner makes it again at once: for the next hop, or as any pod.
+		p.status.Placement = nil
+		if p.retries() {
+			p.place(p.status.Hop+1, "")
+		}
+	}
 	if p.present(RoleTarget) || p.strayTarget() {
 		if p.Target.Pod.DeletionTimestamp == nil {
 			grace := int64(1)
@@ -67,6 +77,15 @@ func (p *planner) abort() Plan {
 		return *plan
 	}
 	p.cleaned()
+	return p.endAbort()
+}
+
+// endAbort ends a hop that was given up, and the migration unless the state has
+// to come back from a shadow.
+func (p *planner) endAbort() Plan {
+	if p.retries() {
+		return p.retryHop()
+	}
 	return p.fail()
 }
 
@@ -74,7 +93,7 @@ func (p *planner) abort() Plan {
 // was not recorded: the manager died between the two.
 func (p *planner) strayTarget() bool {
 	pod := p.Target.Pod
-	return pod != nil && pod.Labels[v1alpha1.LabelMigration] == p.uid() && pod.Name == p.status.TargetPodName
+	return pod != nil && pod.UID != p.status.SourcePodUID && pod.Labels[v1alpha1.LabelMigration] == p.uid() && pod.Name == p.status.TargetPodName
 }
 
 // releaseSource tells the source to read the decision, until it says that it is
@@ -97,6 +116,7 @@ func (p *planner) releaseSource() *Plan {
 
 // fail ends the migration.
 func (p *planner) fail() Plan {
+	p.status.Placement = nil
 	p.enter(v1alpha1.PhaseFailed)
 	return Plan{Ended: true}
 }

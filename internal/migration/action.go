@@ -6,6 +6,7 @@ import (
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 
 	"ms2m.dev/ms2m/api/v1alpha1"
@@ -32,7 +33,7 @@ type (
 		Command handover.Command
 	}
 	// SetHolds writes the hold record under each key, and under the queue's
-	// slot if the source is the queue's only consumer.
+	// slot if one is named and the source is its only consumer.
 	SetHolds struct {
 		Keys  []string
 		Queue string
@@ -63,6 +64,38 @@ type (
 		Pod   *corev1.Pod
 		Notes []string // what of the source's spec was left out, for people
 	}
+	// AdmitTarget lets a recreated pod be scheduled, now that it is known which
+	// checkpoint it is for.
+	AdmitTarget struct {
+		Name   string
+		UID    types.UID
+		Digest string
+	}
+	// OpenGate lets Services send to the target.
+	OpenGate struct {
+		Name string
+		UID  types.UID
+	}
+	// Expend has a ReplicaSet choose a pod first when it has one too many.
+	Expend struct {
+		Name string
+		UID  types.UID
+	}
+	// Adopt makes the copy a pod of the source's ReplicaSet, which it is not to
+	// choose when it has one too many.
+	Adopt struct {
+		Name   string
+		UID    types.UID
+		Labels map[string]string
+		Owner  metav1.OwnerReference
+		Cost   string // its pod-deletion-cost until now; empty: none
+	}
+	// SettleTarget takes from the target what only the migration needed.
+	SettleTarget struct {
+		Name string
+		UID  types.UID
+		Cost *string // its pod-deletion-cost from now on, empty for none; nil: as it is
+	}
 	// DeletePod deletes a pod of that UID and no other.
 	DeletePod struct {
 		Name  string
@@ -71,15 +104,23 @@ type (
 	}
 	// DeleteTransfers deletes every leg of the migration.
 	DeleteTransfers struct{}
-	// DeleteReplayQueue deletes the replay queue.
-	DeleteReplayQueue struct{ Queue string }
+	// DeleteReplayQueues deletes replay queues.
+	DeleteReplayQueues struct{ Queues []string }
 	// DeleteImage deletes the checkpoint from the repository, by digest.
 	DeleteImage struct{ Reference string }
-	// RemoveMarks removes the decision and the holds, the last traces.
+	// RemoveMarks removes decisions and holds, the last traces.
 	RemoveMarks struct {
-		Keys []string
+		Marks []Marks
+		Step  Step // that is done then
 	}
 )
+
+// Marks are those of one hop.
+type Marks struct {
+	Handover     string
+	Keys         []string // of its holds
+	KeepDecision bool
+}
 
 func (Send) action()              {}
 func (SetHolds) action()          {}
@@ -90,9 +131,14 @@ func (Checkpoint) action()        {}
 func (CreateTransfer) action()    {}
 func (VerifyImage) action()       {}
 func (CreateTarget) action()      {}
+func (AdmitTarget) action()       {}
+func (OpenGate) action()          {}
+func (Expend) action()            {}
+func (Adopt) action()             {}
+func (SettleTarget) action()      {}
 func (DeletePod) action()         {}
 func (DeleteTransfers) action()   {}
-func (DeleteReplayQueue) action() {}
+func (DeleteReplayQueues) action() {}
 func (DeleteImage) action()       {}
 func (RemoveMarks) action()       {}
 

@@ -15,8 +15,14 @@ func (p *planner) checkpointing() Plan {
 	if p.status.SourcePodUID == "" && p.Source.Pod != nil {
 		p.identify() // the phase was set by hand, without a preflight
 	}
+	if at := p.retryAt(); p.status.Attempt == 0 && !p.late(at) {
+		return p.wait(at, "another try of the way back")
+	}
 	if reason, message, ok := p.sourceTrouble(); !ok {
 		return p.giveUp(reason, message)
+	}
+	if why := p.ownerTrouble(); why != "" && p.status.Hop <= 1 {
+		return p.giveUp(ReasonOwnerChanged, why)
 	}
 	if plan := p.buffer(); plan != nil {
 		return *plan
@@ -47,12 +53,12 @@ func (p *planner) buffer() *Plan {
 	if !p.Done[StepHolds] {
 		plan := p.act(SetHolds{
 			Keys: []string{
-				p.uid(), string(p.status.SourcePodUID),
-				handover.PodSlot(p.Object.Namespace, p.Object.Spec.SourcePod.Name),
+				p.id(), string(p.status.SourcePodUID),
+				handover.PodSlot(p.Object.Namespace, p.sourceName()),
 			},
-			Queue: p.Object.Spec.MessageQueueConfig.QueueName,
+			Queue: p.heldQueue(),
 			Hold: handover.Hold{
-				Version: handover.Version, Migration: p.uid(), SourcePod: string(p.status.SourcePodUID),
+				Version: handover.Version, Migration: p.id(), SourcePod: string(p.status.SourcePodUID),
 				DeadlineMillis: p.whole().Milliseconds(),
 			},
 		})
@@ -64,6 +70,15 @@ func (p *planner) buffer() *Plan {
 	}
 	p.set(v1alpha1.ConditionBuffered, metav1.ConditionTrue, ReasonDone, "holds and replay queue stand")
 	return nil
+}
+
+// heldQueue is the queue whose slot is held if the source is its only consumer;
+// empty in a later hop, which the first one's hold spans.
+func (p *planner) heldQueue() string {
+	if p.status.Hop > 1 {
+		return ""
+	}
+	return p.Object.Spec.MessageQueueConfig.QueueName
 }
 
 // buffered reports whether something of this migration may stand at the broker.
@@ -161,7 +176,7 @@ func (p *planner) prepare() Plan {
 	switch {
 	case there && report.Status.State == handover.Paused:
 		return p.act(Checkpoint{
-			Node: p.status.SourceNode, Pod: p.Object.Spec.SourcePod.Name, Container: p.status.Container,
+			Node: p.status.SourceNode, Pod: p.sourceName(), Container: p.status.Container,
 			Attempt: p.status.Attempt, Timeout: deadline.Sub(p.Now),
 		})
 	case there && report.Status.State == handover.Relaying:
@@ -194,6 +209,12 @@ func (p *planner) checkpointed(res *CheckpointResult) Plan {
 		// The source went on by itself while the kubelet was at work: the image
 		// may show it in the middle of anything.
 		return p.nextAttempt(Passing(ReasonCheckpointVoid, errorf("the source reached its deadline before the checkpoint was taken")))
+	}
+	if prepare, ok := p.sent(RoleSource, handover.Prepare); p.sequential() && (!ok || !res.At.Before(prepare.First.Add(p.attemptTime()))) {
+		// Here the copy is tried only after the source has gone. So the image has
+		// to be known to be good: the source cannot have reached its deadline
+		// before this one, which began earlier.
+		return p.nextAttempt(Passing(ReasonCheckpointVoid, errorf("the kubelet answered after the source's deadline: the image may not show it Paused")))
 	}
 	if plan := p.judged(res); plan != nil {
 		return *plan

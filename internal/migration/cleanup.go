@@ -9,18 +9,33 @@ import (
 	"ms2m.dev/ms2m/sdk/handover"
 )
 
-// forward finishes a migration whose COMMIT stands: the source goes, then what
-// the migration has made, then its marks. The phase becomes Completed when
-// there is nothing left.
+// forward goes on from COMMIT: the target serves, the source goes, then what the
+// migration has made, then its marks. The phase becomes Completed when there is
+// nothing left; after a hop into a shadow comes the one back.
 func (p *planner) forward() Plan {
+	if p.heirless() {
+		return p.inherit()
+	}
+	p.enter(v1alpha1.PhaseFinalizing)
 	p.noteLive()
 	if deadline := p.until(p.Object.Spec.Deadlines.FinalizeSeconds); p.liveAwaited() && !p.late(deadline) {
 		return p.wait(deadline, "LIVE of the target")
 	}
-	if plan := p.retireSource(); plan != nil {
-		return *plan
+	for _, step := range []func() *Plan{p.serve, p.succeed} {
+		if plan := step(); plan != nil {
+			return *plan
+		}
+	}
+	if p.outward() {
+		if plan := p.sweep(); plan != nil {
+			return *plan
+		}
+		return p.nextHop()
 	}
 	if plan := p.tidy(); plan != nil {
+		return *plan
+	}
+	if plan := p.settled(); plan != nil {
 		return *plan
 	}
 	p.cleaned()
@@ -28,29 +43,13 @@ func (p *planner) forward() Plan {
 }
 
 func (p *planner) complete() Plan {
+	if p.status.Hop > 1 {
+		p.set(v1alpha1.ConditionReturned, metav1.ConditionTrue, ReasonDone, "the state is back in the pod %q", p.status.TargetPodName)
+	}
+	p.status.Placement = nil
 	p.set(v1alpha1.ConditionSucceeded, metav1.ConditionTrue, ReasonDone, "the pod %q on %q has taken over", p.status.TargetPodName, p.status.TargetNode)
 	p.enter(v1alpha1.PhaseCompleted)
 	return Plan{Ended: true}
-}
-
-// retireSource lets the source read COMMIT and deletes its pod. A source that
-// does not answer is deleted as well: COMMIT forbids it to go on.
-func (p *planner) retireSource() *Plan {
-	if !p.present(RoleSource) {
-		return nil
-	}
-	if p.Source.Pod.DeletionTimestamp != nil {
-		plan := p.outlast("the source pod to go")
-		return &plan
-	}
-	sent, ok := p.sent(RoleSource, handover.Retire)
-	waited := ok && (sent.NoInstance || p.late(sent.First.Add(p.Policy.Resend)))
-	if p.alive(RoleSource) && p.state(RoleSource) != handover.Retired && !waited {
-		plan := p.ask(RoleSource, handover.Retire, time.Time{}, "RETIRED of the source")
-		return &plan
-	}
-	plan := p.act(DeletePod{Name: p.Source.Pod.Name, UID: p.status.SourcePodUID})
-	return &plan
 }
 
 // tidy removes what the migration has made on the nodes, in the repository and
@@ -62,21 +61,21 @@ func (p *planner) tidy() *Plan {
 		p.status.CheckpointImage = p.Push.Status.Image.DeepCopy()
 	}
 	var plan Plan
-	switch image := p.status.CheckpointImage; {
+	switch image := p.unwantedImage(); {
 	case !p.Done[StepTransfersDeleted]:
 		plan = p.tidyNodes()
 	case p.Transfers > 0:
 		plan = p.outlast("the node agents to remove what they left on the nodes")
 	case !p.Done[StepReplayQueueGone]:
-		plan = p.act(DeleteReplayQueue{Queue: p.replayQueue()})
-	case image != nil && !p.retained() && !p.Done[StepImageDeleted(image.Reference)]:
-		plan = p.act(DeleteImage{Reference: image.Reference})
+		plan = p.act(DeleteReplayQueues{Queues: p.replayQueues()})
+	case image != "":
+		plan = p.act(DeleteImage{Reference: image})
 	case p.liveAwaited():
 		// Without the decision a target that has not read it yet would take its
 		// own, and throw the state away.
 		plan = p.outlast("the target to say that it is live")
 	case !p.Done[StepMarksRemoved] && !p.marksNeeded():
-		plan = p.act(RemoveMarks{Keys: HoldKeys(p.Object, p.status.SourcePodUID)})
+		plan = p.act(RemoveMarks{Marks: p.marks(), Step: StepMarksRemoved})
 	default:
 		return nil
 	}
@@ -86,23 +85,35 @@ func (p *planner) tidy() *Plan {
 // tidyNodes deletes the legs, whose agents then remove archives and staged
 // files. An archive that belongs to no leg is swept up first.
 func (p *planner) tidyNodes() Plan {
-	if p.straysPossible() {
-		if p.Sweep == nil {
-			return p.act(CreateTransfer{
+	if plan := p.sweep(); plan != nil {
+		return *plan
+	}
+	return p.act(DeleteTransfers{})
+}
+
+// sweep removes archives of the hop's source that belong to no leg; nil: it is
+// done, or has had its time.
+func (p *planner) sweep() *Plan {
+	if !p.straysPossible() {
+		return nil
+	}
+	var plan Plan
+	switch {
+	case p.Sweep == nil:
+			plan = p.act(CreateTransfer{
 				Name: TransferName(p.Object, v1alpha1.TransferSweep, p.status.Attempt),
 				Spec: v1alpha1.CheckpointTransferSpec{
 					Direction: v1alpha1.TransferSweep, NodeName: p.status.SourceNode,
 					MigrationUID: p.Object.UID, Attempt: p.status.Attempt,
-					PodName: p.Object.Spec.SourcePod.Name, PodUID: p.status.SourcePodUID, Container: p.status.Container,
+					PodName: p.sourceName(), PodUID: p.status.SourcePodUID, Container: p.status.Container,
 				},
 			})
-		}
-		patience := p.Sweep.CreationTimestamp.Add(p.Policy.Patience)
-		if complete(p.Sweep).Status == metav1.ConditionUnknown && !p.late(patience) {
-			return p.wait(patience, "the node agent on %q to sweep up archives", p.status.SourceNode)
-		}
+	case complete(p.Sweep).Status == metav1.ConditionUnknown && !p.late(p.Sweep.CreationTimestamp.Add(p.Policy.Patience)):
+		plan = p.wait(p.Sweep.CreationTimestamp.Add(p.Policy.Patience), "the node agent on %q to sweep up archives", p.status.SourceNode)
+	default:
+		return nil
 	}
-	return p.act(DeleteTransfers{})
+	return &plan
 }
 
 // straysPossible reports whether an archive may lie on the source's node that
@@ -120,9 +131,17 @@ func (p *planner) straysPossible() bool {
 	return called && !p.is(v1alpha1.ConditionTransferred)
 }
 
-// retained reports whether the image stays.
-func (p *planner) retained() bool {
-	return p.Object.Spec.CheckpointRetention == v1alpha1.RetentionRetain
+// unwantedImage is an image that is still to be deleted.
+func (p *planner) unwantedImage() string {
+	if p.Object.Spec.CheckpointRetention == v1alpha1.RetentionRetain {
+		return ""
+	}
+	for _, image := range p.images() {
+		if !p.Done[StepImageDeleted(image)] {
+			return image
+		}
+	}
+	return ""
 }
 
 // marksNeeded reports whether a source that has not been heard of since ABORT
@@ -134,14 +153,18 @@ func (p *planner) marksNeeded() bool {
 	}
 	p.set(v1alpha1.ConditionCommitted, metav1.ConditionFalse, ReasonMarksLeft,
 		"ABORT stands at the broker, and is left there for the source, which has not answered: exchange %s and the queues %s<key>",
-		handover.DecisionExchange(p.uid()), handover.HoldQueue(""))
+		handover.DecisionExchange(p.id()), handover.HoldQueue(""))
 	return true
 }
 
 // liveAwaited reports whether the target has won, and may not know it.
 func (p *planner) liveAwaited() bool {
-	noted := p.status.Pauses != nil && p.status.Pauses.HandoverMillis != nil
-	return p.committed() && p.alive(RoleTarget) && !noted
+	return p.committed() && p.alive(RoleTarget) && !p.noted()
+}
+
+// noted reports whether the target was heard to be live.
+func (p *planner) noted() bool {
+	return p.status.Pauses != nil && p.status.Pauses.HandoverMillis != nil
 }
 
 func (p *planner) releasedOrGone() bool {
@@ -165,9 +188,10 @@ func (p *planner) outlast(what string) Plan {
 func (p *planner) abandonAt() time.Time {
 	var from time.Time
 	switch {
+	case p.heirless(): // nothing but an heir ends it
 	case p.committed():
 		from = p.since().Add(seconds(p.Object.Spec.Deadlines.FinalizeSeconds))
-	case p.givingUp():
+	case p.givingUp() && !p.retries():
 		from = p.get(v1alpha1.ConditionSucceeded).LastTransitionTime.Time
 	}
 	if d := p.Object.DeletionTimestamp; d != nil {
@@ -192,7 +216,7 @@ func (p *planner) abandon() Plan {
 	p.set(v1alpha1.ConditionCleanedUp, metav1.ConditionFalse, ReasonAbandoned,
 		"not everything could be removed within %v: look for objects labelled %s=%s, the replay queue %q, the image and the marks at the broker",
 		p.Policy.Abandon, v1alpha1.LabelMigration, p.uid(), p.replayQueue())
-	if p.committed() {
+	if p.committed() && !p.heirless() {
 		return p.complete()
 	}
 	if !p.givingUp() {

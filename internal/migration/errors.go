@@ -69,6 +69,17 @@ const (
 	ReasonLibraryMismatch   = "LibraryMismatch"
 	ReasonNoIdentity        = "NoMessageIdentity"
 
+	ReasonOwnerChanged      = "OwnerChanged"
+	ReasonRollout           = "RolloutInProgress"
+	ReasonNodeMismatch      = "NodeIncompatible"
+	ReasonProbeBudget       = "ProbeBudget"
+	ReasonDiskFull          = "NotEnoughDisk"
+	ReasonForbidden         = "Forbidden"
+	ReasonRepository        = "RepositoryUnavailable"
+	ReasonPassed            = "Passed"
+	ReasonNotChecked        = "NotChecked"
+	ReasonDryRun            = "DryRun"
+
 	ReasonPreparing        = "Preparing"
 	ReasonCheckpointFailed = "CheckpointFailed"
 	ReasonCheckpointVoid   = "CheckpointVoid"

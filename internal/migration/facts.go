@@ -6,6 +6,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 
 	"ms2m.dev/ms2m/api/v1alpha1"
+	"ms2m.dev/ms2m/internal/owner"
 	"ms2m.dev/ms2m/sdk/handover"
 )
 
@@ -40,6 +41,12 @@ type Policy struct {
 	// least time between two (the kubelet's archives are named by the second).
 	MaxAttempts  int32
 	AttemptPause time.Duration
+	// ProbeBudget is how long a liveness probe has to put up with a process that
+	// stands still.
+	ProbeBudget time.Duration
+	// HopPause is the time before a hop that failed is tried again: doubled each
+	// time, up to HopPauseMax.
+	HopPause, HopPauseMax time.Duration
 }
 
 // DefaultPolicy is the policy of a manager without flags.
@@ -59,6 +66,9 @@ func DefaultPolicy() Policy {
 		StatusEvery:  time.Second,
 		MaxAttempts:  5,
 		AttemptPause: 1100 * time.Millisecond,
+		ProbeBudget:  2 * time.Second,
+		HopPause:     5 * time.Second,
+		HopPauseMax:  5 * time.Minute,
 	}
 }
 
@@ -71,10 +81,17 @@ type Facts struct {
 	Source, Target Instance
 	Preflight      *Preflight // gathered in Pending only
 
-	// Thaw, Push and Stage are the legs of the present attempt, Sweep that of the
-	// clean-up; Transfers counts all legs of this migration that exist.
-	Thaw, Push, Stage, Sweep *v1alpha1.CheckpointTransfer
-	Transfers                int
+	// Owner is what the pod's owner wants now; nil for a standalone pod.
+	Owner *owner.Workload
+	// Hostname is the label kubernetes.io/hostname of the target's node; empty if
+	// the node is not known yet.
+	Hostname string
+
+	// Thaw, Push and Fetch are the legs of the present attempt, Stage is that of the
+	// present target, Sweep that of the clean-up; Transfers counts all legs of this
+	// migration that exist.
+	Thaw, Push, Fetch, Stage, Sweep *v1alpha1.CheckpointTransfer
+	Transfers                       int
 
 	Decision   Verdict
 	Calling    bool              // this process waits for the kubelet's answer
@@ -113,6 +130,7 @@ const (
 	StepReplayQueue      Step = "ReplayQueue"
 	StepTransfersDeleted Step = "TransfersDeleted"
 	StepReplayQueueGone  Step = "ReplayQueueGone"
+	StepTargetHoldGone   Step = "TargetHoldGone"
 	StepMarksRemoved     Step = "MarksRemoved"
 )
 
@@ -172,10 +190,13 @@ type Preflight struct {
 	Rival        string        // a migration that has to end first
 	Nodes        []corev1.Node // the source's, and those that spec.targetNode can mean
 	RuntimeClass bool
-	Agents       map[string]bool // by node: the agent is ready
-	Broker       error           // why the broker cannot be asked
-	Queue        *Queue          // the primary queue; nil: there is none
-	ReplayQueue  *Queue          // a queue that has the replay queue's name already
+	Agents       map[string]string // by node whose agent is ready: what it says of the node
+	Claims       []Claim           // on volumes, that the pod has
+	Forbidden    []string          // what the manager may not do, and has to
+	Repository   error             // why nothing can be pushed
+	Broker       error             // why the broker cannot be asked
+	Queue        *Queue            // the primary queue; nil: there is none
+	ReplayQueue  *Queue            // a queue that has the replay queue's name already
 }
 
 // Queue is what the broker tells about a queue.

@@ -31,6 +31,7 @@ func (p *planner) finalizing() Plan {
 			// It relays on, and nothing is lost: it is asked once more.
 			p.set(v1alpha1.ConditionReplayed, metav1.ConditionFalse, string(no.Reason), "the source refused FREEZE: %s", words(no))
 		}
+		p.freezes()
 		return p.ask(RoleSource, handover.Freeze, deadline, "FROZEN of the source")
 	case state == handover.Frozen:
 		end := p.Source.Report.Status.Number
@@ -50,6 +51,11 @@ func (p *planner) frozen() bool {
 // commit takes note that COMMIT stands. From here on there is only forward.
 func (p *planner) commit() Plan {
 	p.forgive()
+	if p.sequential() && p.state(RoleTarget) != handover.Live && p.status.Phase != v1alpha1.PhaseFinalizing {
+		p.set(v1alpha1.ConditionCommitted, metav1.ConditionTrue, ReasonCommitted, "COMMIT stands at the broker: the state is in the image and the replay queue")
+		p.set(v1alpha1.ConditionReplayed, metav1.ConditionFalse, ReasonFrozen, "END_REPLAY is written; the source has ceded")
+		return p.forward()
+	}
 	p.enter(v1alpha1.PhaseFinalizing)
 	p.set(v1alpha1.ConditionCommitted, metav1.ConditionTrue, ReasonCommitted, "COMMIT stands at the broker: the target owns the state")
 	p.set(v1alpha1.ConditionReplayed, metav1.ConditionTrue, ReasonDone, "the copy has applied everything up to END_REPLAY")
@@ -67,11 +73,16 @@ func (p *planner) noteLive() {
 		p.status.Pauses = &v1alpha1.Pauses{}
 	}
 	if p.status.Pauses.HandoverMillis == nil {
-		// From the start of the phase, that is from just before FREEZE: a
-		// restarted manager knows no better, and it is an upper bound.
-		pause := p.Now.Sub(p.since()).Milliseconds()
+		// After a takeover from the start of the phase: when the source ended is
+		// not known.
+		from := p.since()
+		if p.status.FrozenAt != nil {
+			from = p.status.FrozenAt.Time
+		}
+		pause := p.Now.Sub(from).Milliseconds()
 		p.status.Pauses.HandoverMillis = &pause
 		p.positions().Target = int64(p.Target.Report.Status.Number)
+		p.set(v1alpha1.ConditionReplayed, metav1.ConditionTrue, ReasonDone, "the copy has applied everything up to END_REPLAY")
 		p.status.Lag = &v1alpha1.Lag{Seconds: "0.000"}
 	}
 }

@@ -7,9 +7,21 @@ import (
 	"strings"
 
 	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/types"
 
 	"ms2m.dev/ms2m/api/v1alpha1"
 )
+
+// HandoverID is the identity of the present hop: what decision, holds, replay
+// queue and commands are named after.
+func HandoverID(m *v1alpha1.StatefulMigration) string { return hopID(m.UID, m.Status.Hop) }
+
+func hopID(migration types.UID, hop int32) string {
+	if hop <= 1 {
+		return string(migration)
+	}
+	return fmt.Sprintf("%s-%d", migration, hop)
+}
 
 // TargetName is the name of the target pod: the name that the pod had before
 // it was ever moved, and a few characters of the migration's UID. A further
@@ -39,10 +51,21 @@ func TransferName(m *v1alpha1.StatefulMigration, d v1alpha1.TransferDirection, a
 	return join(253, m.Name, fmt.Sprintf("%s-%s-%d", suffix(m), strings.ToLower(string(d)), attempt))
 }
 
-// suffix is short and the same for every object of a migration.
+// StageName is the name of a Stage leg: each target pod has its own.
+func StageName(m *v1alpha1.StatefulMigration, target types.UID) string {
+	return join(253, m.Name, fmt.Sprintf("%s-stage-%s", suffix(m), short(string(target))))
+}
+
+// suffix is short and the same for every object of a hop.
 func suffix(m *v1alpha1.StatefulMigration) string {
-	sum := sha256.Sum256([]byte(m.UID))
-	return hex.EncodeToString(sum[:3])
+	return short(HandoverID(m))
+}
+
+// short is a word of seven characters that stands for a longer one. It begins with
+// a letter, so that a name which ends in it does not look like an ordinal's.
+func short(s string) string {
+	sum := sha256.Sum256([]byte(s))
+	return "m" + hex.EncodeToString(sum[:3])
 }
 
 // join trims the first part so that both fit.

@@ -1,6 +1,8 @@
 package migration
 
 import (
+	"fmt"
+
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/types"
 
@@ -9,6 +11,20 @@ import (
 )
 
 func (p *planner) uid() string { return string(p.Object.UID) }
+
+// id is the identity of the present hop.
+func (p *planner) id() string { return hopID(p.Object.UID, p.status.Hop) }
+
+// sourceName is the name of the present hop's source.
+func (p *planner) sourceName() string { return SourceName(p.Object, p.status) }
+
+// SourceName is the name of the present hop's source.
+func SourceName(m *v1alpha1.StatefulMigration, st *v1alpha1.StatefulMigrationStatus) string {
+	if st.SourcePodName != "" {
+		return st.SourcePodName
+	}
+	return m.Spec.SourcePod.Name
+}
 
 func (p *planner) instance(role Role) Instance {
 	if role == RoleTarget {
@@ -45,24 +61,33 @@ func (p *planner) state(role Role) handover.State { return p.instance(role).Stat
 // ours reports whether the instance's last report is about this migration.
 func (p *planner) ours(role Role) bool {
 	r := p.instance(role).Report
-	return r != nil && r.Status.Migration == p.uid()
+	return r != nil && r.Status.Migration == p.id()
 }
 
 // replayQueue is the name of the replay queue.
 func (p *planner) replayQueue() string {
-	if name := p.Object.Spec.MessageQueueConfig.ReplayQueueName; name != "" {
-		return name
-	}
-	return handover.ReplayQueue(p.uid())
+	return ReplayQueue(p.Object, p.status.Hop)
 }
 
-// HoldKeys are the keys of the holds that a migration may have set.
-func HoldKeys(m *v1alpha1.StatefulMigration, source types.UID) []string {
+// ReplayQueue is the name of a hop's replay queue.
+func ReplayQueue(m *v1alpha1.StatefulMigration, hop int32) string {
+	switch name := m.Spec.MessageQueueConfig.ReplayQueueName; {
+	case name == "":
+		return handover.ReplayQueue(hopID(m.UID, hop))
+	case hop > 1:
+		return fmt.Sprintf("%s-%d", name, hop)
+	default:
+		return name
+	}
+}
+
+// holdKeys are the keys of the holds that a hop may have set.
+func (p *planner) holdKeys(hop int32, source string, uid types.UID) []string {
 	return []string{
-		string(m.UID),
-		string(source),
-		handover.PodSlot(m.Namespace, m.Spec.SourcePod.Name),
-		handover.QueueSlot(m.Spec.MessageQueueConfig.QueueName),
+		hopID(p.Object.UID, hop),
+		string(uid),
+		handover.PodSlot(p.Object.Namespace, source),
+		handover.QueueSlot(p.Object.Spec.MessageQueueConfig.QueueName),
 	}
 }
 

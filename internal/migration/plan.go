@@ -39,6 +39,8 @@ func Next(f Facts) Plan {
 type planner struct {
 	Facts
 	status *v1alpha1.StatefulMigrationStatus
+	// candidates are the nodes that nothing has been found against, in Pending.
+	candidates []candidate
 }
 
 func (p *planner) step() Plan {
@@ -61,7 +63,8 @@ func (p *planner) step() Plan {
 		return p.abort()
 	case p.decided() == Aborted:
 		return p.giveUp(p.whyAborted())
-	case p.Object.DeletionTimestamp != nil:
+	case p.Object.DeletionTimestamp != nil && p.status.Hop <= 1:
+		// A later hop goes forward: the state has left its pod already.
 		return p.giveUp(ReasonCancelled, "the StatefulMigration was deleted")
 	case p.Failure != nil:
 		return p.giveUp(p.Failure.Reason, p.Failure.Err.Error())
@@ -148,7 +151,7 @@ func (p *planner) command(role Role, kind handover.CommandKind) handover.Command
 	c := handover.Command{
 		Version:      handover.Version,
 		Kind:         kind,
-		Migration:    p.uid(),
+		Migration:    p.id(),
 		Attempt:      int(p.status.Attempt),
 		Epoch:        p.status.Epoch,
 		PodUID:       string(p.podUID(role)),
@@ -161,6 +164,7 @@ func (p *planner) command(role Role, kind handover.CommandKind) handover.Command
 	switch d := p.Object.Spec.Deadlines; kind {
 	case handover.Prepare:
 		c.ReplayQueue = p.replayQueue()
+		c.Sequential = p.sequential()
 		c.DeadlineMillis = p.attemptTime().Milliseconds()
 		c.LeaseMillis += c.DeadlineMillis // a frozen process hears nothing
 	case handover.StartReplay:
@@ -173,6 +177,9 @@ func (p *planner) command(role Role, kind handover.CommandKind) handover.Command
 	case handover.Freeze:
 		// Half, so that a source whose handlers did not finish can be asked once more.
 		c.DeadlineMillis = seconds(d.FinalizeSeconds).Milliseconds() / 2
+		if pod := p.Target.Pod; pod != nil && !p.sequential() {
+			c.Successor = pod.Status.PodIP
+		}
 	}
 	return c
 }

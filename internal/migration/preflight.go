@@ -1,6 +1,7 @@
 package migration
 
 import (
+	"fmt"
 	"strings"
 
 	corev1 "k8s.io/api/core/v1"
@@ -44,120 +45,65 @@ func (p *planner) checkRival() *finding {
 }
 
 func (p *planner) checkContainer() *finding {
-	name, pod := p.Object.Spec.Container, p.Source.Pod
-	var names []string
-	found := name == ""
-	for _, c := range pod.Spec.Containers {
-		names = append(names, c.Name)
-		found = found || c.Name == name
+	container, why := MigratedContainer(p.Source.Pod, p.Object.Spec.Container)
+	if why != "" {
+		return refuse(ReasonContainerNotFound, "%s", why)
 	}
-	switch {
-	case !found:
-		return refuse(ReasonContainerNotFound, "spec.container: the pod %q has no container %q, it has %s", pod.Name, name, strings.Join(names, ", "))
-	case len(names) != 1:
-		return refuse(ReasonPodUnsupported, "spec.sourcePod.name: the pod %q has %d containers (%s); only pods with one can be moved", pod.Name, len(names), strings.Join(names, ", "))
-	}
-	p.identify()
-	if c := containerStatus(pod, p.status.Container); c == nil || c.State.Running == nil {
-		return hold(ReasonPodNotRunning, "spec.container: the container %q is not running", p.status.Container)
+	p.identify(container)
+	if c := containerStatus(p.Source.Pod, container); c == nil || c.State.Running == nil {
+		return hold(ReasonPodNotRunning, "spec.container: the container %q is not running", container)
 	}
 	return nil
 }
 
-// identify fixes which pod is meant, from here on by its UID.
-func (p *planner) identify() {
-	pod := p.Source.Pod
-	p.status.SourcePodUID, p.status.SourceNode = pod.UID, pod.Spec.NodeName
-	p.status.Container = p.Object.Spec.Container
-	if p.status.Container == "" {
-		p.status.Container = pod.Spec.Containers[0].Name
+// checkOwner finds out who would make the pod again.
+func (p *planner) checkOwner() *finding {
+	ref, _, refusal := owner.Of(p.Source.Pod)
+	if refusal != "" {
+		return refuse(ReasonPodUnsupported, "spec.sourcePod.name: %s", refusal)
 	}
-	p.status.Strategy = v1alpha1.StrategyShadow
+	p.status.Owner = ref
+	switch {
+	case ref == nil:
+		return nil
+	case p.Owner == nil || p.Owner.UID != ref.UID:
+		return hold(ReasonOwnerChanged, "the %s %q, which the pod belongs to, cannot be found", ref.Kind, ref.Name)
+	}
+	if ok, why := p.Owner.Wants(p.Source.Pod.Name); !ok {
+		return refuse(ReasonOwnerChanged, "spec.sourcePod.name: %s", why)
+	}
+	if why := p.Owner.Rollout(p.Source.Pod.Name, ref.Revision); why != "" {
+		return hold(ReasonRollout, "spec.sourcePod.name: %s", why)
+	}
+	return nil
 }
 
 // checkShape refuses pods that a copy on another node cannot be the same as.
 func (p *planner) checkShape() *finding {
-	if why := owner.Refusal(p.Source.Pod); why != "" {
+	if why := unmovable(p.Source.Pod, p.status.Container); why != "" {
 		return refuse(ReasonPodUnsupported, "spec.sourcePod.name: %s", why)
-	}
-	if why := unmovable(p.Source.Pod); why != "" {
-		return refuse(ReasonPodUnsupported, "spec.sourcePod.name: %s", why)
-	}
-	if p.Object.Spec.Strategy == v1alpha1.StrategySequential {
-		return refuse(ReasonPodUnsupported, "spec.strategy: Sequential is for pods of a StatefulSet; a standalone pod is moved with Shadow")
 	}
 	return nil
 }
 
-func (p *planner) checkNodes() *finding {
-	target := p.Object.Spec.TargetNode
-	var source *corev1.Node
-	var others []corev1.Node
-	for i, n := range p.Preflight.Nodes {
-		if n.Name == p.status.SourceNode {
-			source = &p.Preflight.Nodes[i]
-		} else {
-			others = append(others, n)
-		}
+func (p *planner) checkProbes() *finding {
+	if why := ProbeBudget(p.Source.Pod, p.status.Container, p.Policy.ProbeBudget); why != "" {
+		return refuse(ReasonProbeBudget, "spec.sourcePod.name: %s", why)
 	}
-	named := target != nil && target.Name != ""
-	switch {
-	case source == nil:
-		return hold(ReasonNodeNotFound, "the source's node %q cannot be found", p.status.SourceNode)
-	case named && target.Name == source.Name:
-		return refuse(ReasonInvalidSpec, "spec.targetNode.name: the pod %q runs on %q already", p.Source.Pod.Name, source.Name)
-	case named && len(others) == 0:
-		return refuse(ReasonNodeNotFound, "spec.targetNode.name: there is no node %q", target.Name)
-	case len(others) == 0 && target != nil:
-		return hold(ReasonNodeNotFound, "spec.targetNode.selector: no node but the source's matches")
-	case len(others) == 0:
-		return hold(ReasonNodeNotFound, "spec.targetNode: there is no node but the source's")
-	}
-	var why *finding
-	for _, n := range others {
-		if why = unfit(source, &n); why == nil {
-			break
-		}
-	}
-	if why != nil && !named {
-		why.refused = false // another node may come
-	}
-	if why == nil && named {
-		p.status.TargetNode = target.Name
-	}
-	return why
+	return nil
 }
 
-// unfit says why a node cannot take what runs on the source's.
-func unfit(source, node *corev1.Node) *finding {
-	from, to := source.Status.NodeInfo, node.Status.NodeInfo
-	if from.Architecture != to.Architecture || from.OperatingSystem != to.OperatingSystem {
-		return refuse(ReasonInvalidSpec, "spec.targetNode: %q is %s/%s, the source's node is %s/%s",
-			node.Name, to.OperatingSystem, to.Architecture, from.OperatingSystem, from.Architecture)
+func (p *planner) checkPermissions() *finding {
+	if missing := p.Preflight.Forbidden; len(missing) > 0 {
+		return hold(ReasonForbidden, "the manager may not %s: apply the manifests in config/rbac", strings.Join(missing, ", "))
 	}
-	if node.Spec.Unschedulable {
-		return hold(ReasonNodeNotReady, "spec.targetNode: %q is unschedulable", node.Name)
-	}
-	for _, c := range node.Status.Conditions {
-		if c.Type == corev1.NodeReady && c.Status == corev1.ConditionTrue {
-			return nil
-		}
-	}
-	return hold(ReasonNodeNotReady, "spec.targetNode: %q is not ready", node.Name)
+	return nil
 }
 
-func (p *planner) checkInstallation() *finding {
-	if !p.Preflight.RuntimeClass {
-		return hold(ReasonNotInstalled, "the RuntimeClass %q does not exist", v1alpha1.RuntimeClassName)
-	}
-	nodes := []string{p.status.SourceNode}
-	if t := p.Object.Spec.TargetNode; t != nil && t.Name != "" {
-		nodes = append(nodes, t.Name)
-	}
-	for _, n := range nodes {
-		if !p.Preflight.Agents[n] {
-			return hold(ReasonNotInstalled, "the node agent on %q is not ready", n)
-		}
+func (p *planner) checkRepository() *finding {
+	if err := p.Preflight.Repository; err != nil {
+		e := AsError(err)
+		return &finding{reason: ReasonRepository, message: fmt.Sprintf("spec.checkpointImageRepository: %v", e.Err)}
 	}
 	return nil
 }

@@ -15,22 +15,12 @@ func (p *planner) replaying() Plan {
 	if reason, message, ok := p.targetTrouble(); !ok {
 		return p.giveUp(reason, message)
 	}
+	if why := p.ownerTrouble(); why != "" {
+		return p.giveUp(ReasonOwnerChanged, why)
+	}
 	deadline := p.until(p.Object.Spec.Deadlines.ReplaySeconds)
-	switch p.state(RoleTarget) {
-	case handover.Restored:
-		if no := p.refused(RoleTarget, handover.StartReplay); no != nil {
-			return p.giveUp(reasonOf(no, ReasonTargetRejected), "the target refused START_REPLAY: "+words(no))
-		}
-		if p.late(deadline) {
-			return p.giveUp(ReasonDeadline, "the target has not begun to replay")
-		}
-		return p.ask(RoleTarget, handover.StartReplay, deadline, "REPLAYING of the target")
-	case handover.Replaying:
-	default: // unknown after a restart of the manager
-		if p.late(deadline.Add(p.Policy.Patience)) {
-			return p.giveUp(ReasonTargetLost, "the target does not say where it stands")
-		}
-		return p.wait(p.Now.Add(p.Policy.Poll), "the target to say where it stands")
+	if plan := p.startReplay(deadline); plan != nil {
+		return *plan
 	}
 	if p.takesOver() {
 		p.set(v1alpha1.ConditionReplayed, metav1.ConditionFalse, ReasonTakeover, "the source has ended: the copy applies what it left, and takes over")
@@ -50,4 +40,30 @@ func (p *planner) replaying() Plan {
 	}
 	p.enter(v1alpha1.PhaseFinalizing)
 	return p.finalizing()
+}
+
+// startReplay has the copy begin; nil: it has.
+func (p *planner) startReplay(deadline time.Time) *Plan {
+	var plan Plan
+	switch p.state(RoleTarget) {
+	case handover.Replaying:
+		return nil
+	case handover.Restored:
+		no := p.refused(RoleTarget, handover.StartReplay)
+		switch {
+		case no != nil:
+			plan = p.giveUp(reasonOf(no, ReasonTargetRejected), "the target refused START_REPLAY: "+words(no))
+		case p.late(deadline):
+			plan = p.giveUp(ReasonDeadline, "the target has not begun to replay")
+		default:
+			plan = p.ask(RoleTarget, handover.StartReplay, deadline, "REPLAYING of the target")
+		}
+	default: // unknown after a restart of the manager
+		if p.late(deadline.Add(p.Policy.Patience)) {
+			plan = p.giveUp(ReasonTargetLost, "the target does not say where it stands")
+			break
+		}
+		plan = p.wait(p.Now.Add(p.Policy.Poll), "the target to say where it stands")
+	}
+	return &plan
 }

@@ -20,10 +20,22 @@ func (p *planner) restoring() Plan {
 	if p.late(deadline) {
 		return p.giveUp(ReasonDeadline, p.overdue(v1alpha1.ConditionRestored, "deadlines.restoreSeconds"))
 	}
-	if p.notPaused() {
+	switch {
+	case p.notPaused():
 		return p.restoreAgain(deadline)
+	case p.sequential() && !p.takesOver():
+		return p.cede(deadline)
 	}
-	if plan := p.target(); plan != nil {
+	return p.restore(deadline)
+}
+
+// restore has the checkpoint restored into the target pod.
+func (p *planner) restore(deadline time.Time) Plan {
+	target := p.target
+	if p.recreated() {
+		target = p.home
+	}
+	if plan := target(deadline); plan != nil {
 		return *plan
 	}
 	if reason, message, ok := p.targetTrouble(); !ok {
@@ -38,7 +50,7 @@ func (p *planner) restoring() Plan {
 	if p.Stage == nil {
 		p.set(v1alpha1.ConditionRestored, metav1.ConditionFalse, ReasonWaiting, "the node agent on %q is to stage the checkpoint", p.status.TargetNode)
 		return p.act(CreateTransfer{
-			Name: TransferName(p.Object, v1alpha1.TransferStage, p.status.Attempt),
+			Name: StageName(p.Object, pod.UID),
 			Spec: v1alpha1.CheckpointTransferSpec{
 				Direction: v1alpha1.TransferStage, NodeName: p.status.TargetNode,
 				MigrationUID: p.Object.UID, Attempt: p.status.Attempt,
@@ -62,6 +74,9 @@ func (p *planner) restoring() Plan {
 	case handover.Restored, handover.Replaying:
 		p.set(v1alpha1.ConditionRestored, metav1.ConditionTrue, ReasonDone, "the copy answers in the pod %q on %q", pod.Name, p.status.TargetNode)
 		p.enter(v1alpha1.PhaseReplaying)
+		if p.committed() {
+			return p.inherit()
+		}
 		return p.replaying()
 	}
 	if staged.Status == metav1.ConditionTrue {
@@ -72,7 +87,7 @@ func (p *planner) restoring() Plan {
 
 // target makes the target pod; nil: it is there. Its name is recorded before
 // it is made, so that a restart finds the one and does not make another.
-func (p *planner) target() *Plan {
+func (p *planner) target(time.Time) *Plan {
 	if p.status.TargetPodName == "" && p.present(RoleSource) {
 		p.status.TargetPodName = TargetName(p.Object, p.Source.Pod)
 	}

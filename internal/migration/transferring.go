@@ -24,7 +24,7 @@ func (p *planner) transferring() Plan {
 			Spec: v1alpha1.CheckpointTransferSpec{
 				Direction: v1alpha1.TransferPush, NodeName: p.status.SourceNode,
 				MigrationUID: p.Object.UID, Attempt: p.status.Attempt,
-				PodName: p.Object.Spec.SourcePod.Name, PodUID: p.status.SourcePodUID, Container: p.status.Container,
+				PodName: p.sourceName(), PodUID: p.status.SourcePodUID, Container: p.status.Container,
 				Archive: p.status.CheckpointID, Repository: p.Object.Spec.CheckpointImageRepository,
 			},
 		})

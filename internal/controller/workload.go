@@ -1,0 +1,118 @@
+package controller
+
+import (
+	"context"
+
+	appsv1 "k8s.io/api/apps/v1"
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"ms2m.dev/ms2m/api/v1alpha1"
+	"ms2m.dev/ms2m/internal/migration"
+	"ms2m.dev/ms2m/internal/owner"
+)
+
+// workload observes the owner of the pod that is moved, and the node that it goes to.
+func (s *scope) workload(ctx context.Context, f *migration.Facts) error {
+	st := &s.object.Status
+	ref := st.Owner
+	if ref == nil && f.Source.Pod != nil && pending(st.Phase) {
+		ref, _, _ = owner.Of(f.Source.Pod)
+	}
+	if ref != nil {
+		w, err := s.owner(ctx, *ref)
+		if err != nil {
+			return err
+		}
+		f.Owner = w
+	}
+	var err error
+	f.Hostname, err = s.hostname(ctx, st.TargetNode)
+	return err
+}
+
+func pending(p v1alpha1.MigrationPhase) bool { return p == "" || p == v1alpha1.PhasePending }
+
+// owner reads a workload. One that is not there is a Workload, too: it wants no pod.
+func (s *scope) owner(ctx context.Context, ref v1alpha1.WorkloadReference) (*owner.Workload, error) {
+	key := client.ObjectKey{Namespace: s.object.Namespace, Name: ref.Name}
+	switch owner.Kind(ref.Kind) {
+	case owner.StatefulSet:
+		set := &appsv1.StatefulSet{}
+		if err := s.Client.Get(ctx, key, set); err != nil {
+			return owner.Gone(ref), client.IgnoreNotFound(err)
+		}
+		return owner.FromStatefulSet(ref, set), nil
+	case owner.ReplicaSet:
+		set := &appsv1.ReplicaSet{}
+		if err := s.Client.Get(ctx, key, set); err != nil {
+			return owner.Gone(ref), client.IgnoreNotFound(err)
+		}
+		above := metav1.GetControllerOf(set)
+		if above == nil || above.Kind != "Deployment" {
+			return owner.FromReplicaSet(ref, set, nil), nil
+		}
+		deployment := &appsv1.Deployment{}
+		err := s.Client.Get(ctx, client.ObjectKey{Namespace: s.object.Namespace, Name: above.Name}, deployment)
+		if apierrors.IsNotFound(err) {
+			return owner.Gone(ref), nil // its ReplicaSets go with it
+		}
+		return owner.FromReplicaSet(ref, set, deployment), err
+	}
+	return nil, nil
+}
+
+// hostname is the label of a node by which a pod is sent there.
+func (s *scope) hostname(ctx context.Context, node string) (string, error) {
+	if node == "" {
+		return "", nil
+	}
+	if known := s.session.hostnames[node]; known != "" {
+		return known, nil
+	}
+	n := &corev1.Node{}
+	if err := s.Live.Get(ctx, client.ObjectKey{Name: node}, n); err != nil {
+		return "", client.IgnoreNotFound(err)
+	}
+	if s.session.hostnames == nil {
+		s.session.hostnames = map[string]string{}
+	}
+	s.session.hostnames[node] = n.Labels[corev1.LabelHostname]
+	return n.Labels[corev1.LabelHostname], nil
+}
+
+// claims reads the claims on volumes that a pod has, with what they are bound to.
+func (s *scope) claims(ctx context.Context, pod *corev1.Pod) ([]migration.Claim, error) {
+	if pod == nil {
+		return nil, nil
+	}
+	var claims []migration.Claim
+	for _, v := range pod.Spec.Volumes {
+		name := migration.ClaimName(pod, v)
+		if name == "" {
+			continue
+		}
+		claim := &corev1.PersistentVolumeClaim{}
+		err := s.Live.Get(ctx, client.ObjectKey{Namespace: s.object.Namespace, Name: name}, claim)
+		if apierrors.IsNotFound(err) {
+			continue // a claim that is not among them is not bound
+		}
+		if err != nil {
+			return nil, err
+		}
+		var volume *corev1.PersistentVolume
+		if claim.Spec.VolumeName != "" {
+			volume = &corev1.PersistentVolume{}
+			if err := s.Live.Get(ctx, client.ObjectKey{Name: claim.Spec.VolumeName}, volume); err != nil {
+				if !apierrors.IsNotFound(err) {
+					return nil, err
+				}
+				volume = nil
+			}
+		}
+		claims = append(claims, migration.ClaimOf(claim, volume))
+	}
+	return claims, nil
+}

@@ -1,0 +1,107 @@
+package migration
+
+import (
+	"slices"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"ms2m.dev/ms2m/api/v1alpha1"
+)
+
+// place records how the owner's next pod of the name is to be changed at
+// admission, for a hop. It is written before the present pod goes.
+func (p *planner) place(hop int32, digest string) {
+	p.status.Placement = &v1alpha1.Placement{
+		PodName: p.Object.Spec.SourcePod.Name, OwnerUID: p.status.Owner.UID, Container: p.status.Container,
+		Handover: hopID(p.Object.UID, hop), Hostname: p.Hostname, Digest: digest,
+	}
+}
+
+// home has the pod's owner make it again on the target node, for this hop's
+// checkpoint; nil: it is there. Whatever else has the name goes: the pod that the
+// state has left, and one that was made before the API server knew of the
+// placement (it has taken nothing, because of the hold).
+func (p *planner) home(deadline time.Time) *Plan {
+	var plan Plan
+	if p.Hostname == "" {
+		plan = p.wait(deadline, "the label %s of the node %q", corev1.LabelHostname, p.status.TargetNode)
+		return &plan
+	}
+	digest := p.status.CheckpointImage.Digest
+	p.place(p.status.Hop, digest)
+	switch pod := p.Target.Pod; {
+	case pod == nil && p.status.TargetPodUID != "":
+		plan = p.giveUp(ReasonTargetLost, "the target pod is gone")
+	case pod == nil:
+		p.set(v1alpha1.ConditionRestored, metav1.ConditionFalse, ReasonWaiting, "the %s %q is to make the pod %q again",
+			p.status.Owner.Kind, p.status.Owner.Name, p.status.TargetPodName)
+		if why := p.ownerTrouble(); why != "" {
+			p.set(v1alpha1.ConditionRestored, metav1.ConditionFalse, ReasonOwnerChanged, why)
+		}
+		plan = p.wait(deadline, "the pod %q to be made again", p.status.TargetPodName)
+	case !p.placed(pod) && pod.DeletionTimestamp != nil:
+		plan = p.wait(deadline, "the pod %q of the UID %s to go", pod.Name, pod.UID)
+	case !p.placed(pod):
+		plan = p.act(DeletePod{Name: pod.Name, UID: pod.UID})
+	case pod.Annotations[v1alpha1.AnnotationDigest] != digest || gated(pod):
+		plan = p.act(AdmitTarget{Name: pod.Name, UID: pod.UID, Digest: digest})
+	default:
+		p.status.TargetPodUID = pod.UID
+		return nil
+	}
+	return &plan
+}
+
+// placed reports whether a pod was made for this hop.
+func (p *planner) placed(pod *corev1.Pod) bool {
+	return pod.Labels[v1alpha1.LabelMigration] == p.uid() && pod.Annotations[v1alpha1.AnnotationHandover] == p.id()
+}
+
+func gated(pod *corev1.Pod) bool {
+	return slices.ContainsFunc(pod.Spec.SchedulingGates, func(g corev1.PodSchedulingGate) bool {
+		return g.Name == v1alpha1.GateCheckpoint
+	})
+}
+
+// vacate has the pod that the state has left go while the way back is being
+// prepared: nobody must read the old state there. Its owner makes it again,
+// steered to the target node, and not scheduled before the checkpoint is known.
+func (p *planner) vacate() *Plan {
+	var plan Plan
+	switch next := hopID(p.Object.UID, max(p.status.Hop, 1)+1); {
+	case p.Hostname == "":
+		plan = p.outlast("the label " + corev1.LabelHostname + " of the node " + p.status.TargetNode)
+		return &plan
+	case p.status.Placement == nil || p.status.Placement.Handover != next:
+		p.place(max(p.status.Hop, 1)+1, "")
+	}
+	if p.present(RoleSource) && p.Source.Pod.DeletionTimestamp == nil {
+		plan = p.act(DeletePod{Name: p.Source.Pod.Name, UID: p.status.SourcePodUID})
+		return &plan
+	}
+	if !p.Done[StepTargetHoldGone] {
+		// It lets a process that starts in the shadow take over at once. From here
+		// on one that does is to find the next hop's hold.
+		plan = p.act(RemoveMarks{
+			Marks: []Marks{{Handover: p.id(), Keys: []string{p.id()}, KeepDecision: true}},
+			Step:  StepTargetHoldGone,
+		})
+		return &plan
+	}
+	return nil
+}
+
+// ownerTrouble says why the owner does not want this pod any more, or would make
+// another than it was.
+func (p *planner) ownerTrouble() string {
+	if p.status.Owner == nil || p.Owner == nil {
+		return ""
+	}
+	name := p.Object.Spec.SourcePod.Name
+	if ok, why := p.Owner.Wants(name); !ok {
+		return why
+	}
+	return p.Owner.Rollout(name, p.status.Owner.Revision)
+}
