@@ -86,7 +86,7 @@ func findHold(conn *amqp.Connection, cfg Config) (*handover.HoldView, error) {
 		if err != nil {
 			return nil, err
 		}
-		return &handover.HoldView{Hold: *h, Target: i == 0, Decision: d}, nil
+		return &handover.HoldView{Hold: *h, Target: i == 0, Sibling: i == len(keys)-1, Decision: d}, nil
 	}
 	return nil, nil
 }

@@ -158,8 +158,13 @@ func draw(t *rapid.T, constants map[string][]string) (name string, message any) 
 		c := handover.Command{Version: handover.Version, Kind: handover.CommandKind(one("CommandKind")), Migration: text.Draw(t, "migration"),
 			Attempt: rapid.IntRange(0, 9).Draw(t, "attempt"), Epoch: millis.Draw(t, "epoch"), PodUID: text.Draw(t, "pod"),
 			ReplayQueue: text.Draw(t, "queue"), DeadlineMillis: millis.Draw(t, "deadline"), LeaseMillis: millis.Draw(t, "lease"), ReportMillis: rapid.Int64Range(0, 9).Draw(t, "report")}
-		if c.Kind == handover.TakeOver {
+		switch c.Kind {
+		case handover.TakeOver:
 			c.FencePodUID = rapid.String().Draw(t, "fence")
+		case handover.Prepare:
+			c.Sequential = rapid.Bool().Draw(t, "sequential")
+		case handover.Freeze:
+			c.Successor = rapid.String().Draw(t, "successor")
 		}
 		return name, c
 	case schema.Report:
@@ -177,7 +182,7 @@ func draw(t *rapid.T, constants map[string][]string) (name string, message any) 
 		}
 		return name, r
 	case schema.Hold:
-		return name, handover.Hold{Version: handover.Version, Migration: text.Draw(t, "migration"), SourcePod: rapid.String().Draw(t, "pod"), DeadlineMillis: millis.Draw(t, "deadline")}
+		return name, handover.Hold{Version: handover.Version, Migration: text.Draw(t, "migration"), SourcePod: rapid.String().Draw(t, "pod"), DeadlineMillis: millis.Draw(t, "deadline"), Sequential: rapid.Bool().Draw(t, "sequential")}
 	}
 	h := handover.EntryHeader{Version: handover.Version, Kind: handover.EntryKind(one("EntryKind")), Number: uint64(millis.Draw(t, "number"))}
 	if h.Kind == handover.EntryEnd {

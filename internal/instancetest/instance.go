@@ -17,6 +17,17 @@ type Instance struct {
 	RefusePrepare, RefuseFreeze int
 	// Fence is what it was told to fence off; nil: it was not told TAKEOVER.
 	Fence *string
+	// Sequential is what its PREPARE said; a copy has it from its source, and a
+	// fresh process in the target's pod from the hold.
+	Sequential bool
+	// Successor is what its FREEZE said.
+	Successor string
+	// Sibling is a process that was Held by the queue slot alone.
+	Sibling bool
+	// AtEnd is a copy that has applied END_REPLAY.
+	AtEnd bool
+	// gaveUp is a copy that wants ABORT.
+	gaveUp bool
 	// Behind is how far the target is behind, and stays.
 	Behind uint64
 }
@@ -41,7 +52,7 @@ func (in *Instance) Take(c handover.Command, decision handover.Decision) handove
 			}
 			return in.refuse(c.Kind, handover.ReasonWrongState)
 		}
-		in.Attempt = c.Attempt
+		in.Attempt, in.Sequential = c.Attempt, c.Sequential
 		if in.RefusePrepare > 0 {
 			in.RefusePrepare--
 			return in.refuse(c.Kind, handover.ReasonDrainDeadline)
@@ -65,12 +76,28 @@ func (in *Instance) Take(c handover.Command, decision handover.Decision) handove
 			return in.refuse(c.Kind, handover.ReasonDrainDeadline)
 		}
 		if in.State == handover.Relaying {
-			in.State = handover.Frozen
+			in.State, in.Successor = handover.Frozen, c.Successor
 		}
 	case handover.Abort, handover.Retire:
 		in.Obey(decision)
 	}
 	return in.Report(in.Kind(), c.Kind)
+}
+
+// GiveUp makes it want ABORT.
+func (in *Instance) GiveUp(why handover.Reason) { in.Reason, in.gaveUp = why, true }
+
+// Wants is the decision that it writes by itself, if none stands: a sequential
+// source at its END_REPLAY, a copy that has applied it, one that gave up. The
+// test's world writes it, and lets it Obey what stands then.
+func (in *Instance) Wants() handover.Decision {
+	switch {
+	case in.State == handover.Frozen && in.Sequential, in.State == handover.Replaying && in.AtEnd:
+		return handover.Commit
+	case in.gaveUp && (in.State == handover.Restored || in.State == handover.Replaying):
+		return handover.Aborted
+	}
+	return handover.Undecided
 }
 
 // Obey does what the decision says.
@@ -80,16 +107,32 @@ func (in *Instance) Obey(d handover.Decision) {
 	}
 	in.Decision = d
 	switch in.State {
-	case handover.Paused, handover.Relaying, handover.Frozen, handover.Held:
+	case handover.Held:
+		switch {
+		case d == handover.Commit && (in.Sibling || in.Sequential): // until the hold is gone
+		case d == handover.Commit:
+			in.State = handover.Retired
+		default:
+			in.State = handover.Live
+		}
+	case handover.Paused, handover.Relaying, handover.Frozen:
 		in.State = handover.Live
 		if d == handover.Commit {
 			in.State = handover.Retired
 		}
 	case handover.Restored, handover.Replaying:
+		in.obeyCopy(d)
+	}
+}
+
+// obeyCopy: in a sequential migration COMMIT is the source's word, and only the
+// end makes the copy live.
+func (in *Instance) obeyCopy(d handover.Decision) {
+	switch {
+	case d == handover.Aborted, in.Sequential && in.gaveUp:
 		in.State = handover.Void
-		if d == handover.Commit {
-			in.State = handover.Live
-		}
+	case !in.Sequential, in.State == handover.Replaying && in.AtEnd:
+		in.State = handover.Live
 	}
 }
 

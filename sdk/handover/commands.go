@@ -1,6 +1,7 @@
 package handover
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"time"
@@ -106,7 +107,7 @@ func (in *Instance) transition(ev Commanded) {
 	again := c.Attempt == in.m.attempt
 	switch {
 	case c.Kind == Prepare && (in.state == Live || in.state == Relaying && !again) && c.Migration == in.m.uid:
-		in.m.attempt, in.m.queue = c.Attempt, c.ReplayQueue
+		in.m.attempt, in.m.queue, in.m.sequential, in.m.successor = c.Attempt, c.ReplayQueue, c.Sequential, ""
 		in.prepare(deadline)
 	case c.Kind == Prepare && again && (in.state == Paused || in.state == Relaying):
 		in.answer(ev, Report{Kind: in.kindOfState(), Answers: Prepare})
@@ -116,9 +117,12 @@ func (in *Instance) transition(ev Commanded) {
 	case c.Kind == Resume && again && in.state == Relaying:
 		in.answer(ev, Report{Kind: ReportRelaying, Answers: Resume})
 	case c.Kind == Freeze && again && in.state == Relaying:
+		in.m.successor = c.Successor
 		in.freeze(deadline)
 	case c.Kind == Freeze && again && in.state == Finishing: // answered at END_REPLAY
+		in.m.successor = cmp.Or(c.Successor, in.m.successor)
 	case c.Kind == Freeze && again && in.state == Frozen:
+		in.m.successor = cmp.Or(c.Successor, in.m.successor)
 		in.answer(ev, Report{Kind: ReportFrozen, Answers: Freeze})
 	case c.Kind == StartReplay && again && in.state == Restored:
 		in.startReplay(c.ReplayQueue, deadline)

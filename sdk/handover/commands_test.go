@@ -281,6 +281,11 @@ func TestHolds(t *testing.T) {
 		"the source's place, open":    {&HoldView{Hold: Hold{DeadlineMillis: 5000}}, Held},
 		"the source's place, COMMIT":  {&HoldView{Decision: Commit}, Retired},
 		"the source's place, ABORTed": {&HoldView{Decision: Aborted}, Live},
+		"sibling, undecided":          {&HoldView{Sibling: true, Hold: Hold{DeadlineMillis: 5000}}, Held},
+		"sibling, COMMIT":             {&HoldView{Sibling: true, Decision: Commit, Hold: Hold{DeadlineMillis: 5000}}, Held},
+		"sibling, ABORT":              {&HoldView{Sibling: true, Decision: Aborted}, Live},
+		"sequential target, COMMIT":   {&HoldView{Target: true, Decision: Commit, Hold: Hold{Sequential: true, DeadlineMillis: 5000}}, Held},
+		"sequential target, ABORT":    {&HoldView{Target: true, Decision: Aborted, Hold: Hold{Sequential: true}}, Void},
 	} {
 		t.Run(name, func(t *testing.T) {
 			in := New(Config{Queue: "q", Prefetch: 1})
@@ -324,6 +329,61 @@ func testHeldFor(t *testing.T, target bool, end State) {
 		in.Step(7*time.Second, HoldRead{Hold: h})
 		if in.State() != end {
 			t.Errorf("state %s", in.State())
+		}
+	})
+}
+
+// TestHeldAfterCommit: a process for which COMMIT decides nothing looks for the
+// hold about once a second and starts when it is gone, or has stood too long
+// since COMMIT was read.
+func TestHeldAfterCommit(t *testing.T) {
+	for name, view := range map[string]HoldView{
+		"sibling":           {Sibling: true},
+		"sequential target": {Target: true, Hold: Hold{Sequential: true}},
+	} {
+		for _, gone := range []bool{true, false} {
+			t.Run(fmt.Sprintf("%s, hold gone: %v", name, gone), func(t *testing.T) {
+				h := view
+				h.Hold.Migration, h.Hold.DeadlineMillis = simMigration, 5000
+				in := New(Config{Queue: "q", Prefetch: 1})
+				in.Step(time.Second, Connected{Pod: "p", Hold: &h})
+				h.Decision = Commit
+				now, looks := 4*time.Second, 0
+				for in.Step(now, HoldRead{Hold: &h}); in.State() == Held; looks++ {
+					if gone && looks == 3 {
+						in.Step(now, HoldRead{})
+						break
+					}
+					at, ok := in.Wake()
+					if !ok || at > now+pollInterval {
+						t.Fatalf("at %s it wants to look at %s", now, at)
+					}
+					now = at
+					for _, e := range in.Step(now, Tick{}) {
+						if w, is := e.(WriteDecision); is {
+							t.Fatalf("it writes %s", w.Decision)
+						}
+						if _, is := e.(ReadHold); is {
+							in.Step(now, HoldRead{Hold: &h})
+						}
+					}
+				}
+				if in.State() != Live || !gone && now < 9*time.Second || now > 10*time.Second {
+					t.Errorf("it is %s at %s", in.State(), now)
+				}
+			})
+		}
+	}
+	t.Run("the hold of another migration", func(t *testing.T) {
+		in := New(Config{Queue: "q", Prefetch: 1})
+		h := HoldView{Sibling: true, Decision: Commit, Hold: Hold{Migration: "m1", DeadlineMillis: 5000}}
+		in.Step(time.Second, Connected{Pod: "p", Hold: &h})
+		h.Hold.Migration, h.Decision = "m2", Undecided
+		in.Step(5*time.Second, HoldRead{Hold: &h})
+		h.Decision = Commit
+		in.Step(7*time.Second, HoldRead{Hold: &h})
+		if in.State() != Held {
+			t.Errorf("%s: the patience with one migration counts for the next", in.State())
 		}
 	})
 }

@@ -28,6 +28,7 @@ func (in *Instance) decided(d Decision) {
 	if d == Undecided {
 		return
 	}
+	wanted := in.want
 	in.decision, in.want = d, Undecided
 	if !in.begun {
 		in.emit(ReadHold{}) // what to do with it depends on the hold
@@ -40,19 +41,29 @@ func (in *Instance) decided(d Decision) {
 		} else {
 			in.goOn()
 		}
-	case Replaying:
-		if d == Commit { // nobody else writes COMMIT for this copy
-			in.takeOver()
-		} else {
-			in.void(in.reasonOr(ReasonAborted, "ABORT stands at the broker"))
-		}
-	case Restored:
-		in.void(in.reasonOr(ReasonAborted, string(d)+" stands at the broker"))
+	case Restored, Replaying:
+		in.decidedCopy(d, wanted)
 	case Live:
 		in.over()
 		in.report(ReportLive, "")
 	default:
 		in.report(in.kindOfState(), "")
+	}
+}
+
+// decidedCopy obeys what stands at the broker as a copy that wanted this.
+// COMMIT is the word of the copy itself, which wrote it at the end of its
+// replay. In a sequential migration it is the source's: then only the end makes
+// the copy live, and one that gave up leaves the state to another copy of the
+// same image.
+func (in *Instance) decidedCopy(d, wanted Decision) {
+	switch {
+	case d == Commit && in.state == Replaying && (wanted == Commit || !in.m.sequential):
+		in.takeOver()
+	case d == Commit && in.m.sequential && wanted == Undecided:
+		in.report(in.kindOfState(), "")
+	default:
+		in.void(in.reasonOr(ReasonAborted, string(d)+" stands at the broker"))
 	}
 }
 
@@ -73,9 +84,13 @@ func (in *Instance) hold(h *HoldView) {
 		in.begin(Live)
 		return
 	}
-	in.m.uid, in.decision = h.Hold.Migration, h.Decision
-	in.pollAt = in.now + pollInterval
+	if h.Hold.Migration != in.m.uid { // the hold that was waited for is gone
+		in.m.uid, in.heldFor, in.startAt, in.want = h.Hold.Migration, 0, 0, Undecided
+	}
+	in.decision, in.pollAt = h.Decision, in.now+pollInterval
 	switch {
+	case h.Decision == Commit && h.lasting():
+		in.waitForRelease(time.Duration(h.Hold.DeadlineMillis) * time.Millisecond)
 	case h.Decision == Undecided:
 		if in.heldFor == 0 {
 			in.heldFor = in.now + time.Duration(h.Hold.DeadlineMillis)*time.Millisecond
@@ -86,6 +101,19 @@ func (in *Instance) hold(h *HoldView) {
 		in.void(ReasonAborted, "the migration that this pod was made for is aborted")
 	default:
 		in.begin(Retired)
+	}
+}
+
+// waitForRelease keeps a process Held after COMMIT, until it finds no hold any
+// more, but not for ever. It starts only with a hold just read: nothing else
+// has been begun meanwhile.
+func (in *Instance) waitForRelease(patience time.Duration) {
+	in.heldFor = 0
+	if in.startAt == 0 {
+		in.startAt = in.now + patience
+	}
+	if in.now >= in.startAt {
+		in.begin(Live)
 	}
 }
 

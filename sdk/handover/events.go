@@ -77,8 +77,14 @@ type (
 type HoldView struct {
 	Hold     Hold
 	Target   bool // found by MS2M_MIGRATION: this is a target pod
+	Sibling  bool // found by the queue slot: neither source nor target, as far as it can tell
 	Decision Decision
 }
+
+// lasting reports whether COMMIT does not tell the process what to do: a
+// sibling may be a surplus replacement of the source; and in the target pod of
+// a sequential migration COMMIT stands before the state is there.
+func (h *HoldView) lasting() bool { return h.Sibling || h.Target && h.Hold.Sequential }
 
 func (Connected) event()        {}
 func (Disconnected) event()     {}

@@ -115,6 +115,7 @@ type Instance struct {
 	deadline time.Duration // of the present state, 0: none
 	pollAt   time.Duration
 	heldFor  time.Duration // when a newcomer gives up waiting for a decision
+	startAt  time.Duration // when one that reads COMMIT gives up waiting for the hold to go
 }
 
 // membership is what the commands of a migration said.
@@ -123,6 +124,8 @@ type membership struct {
 	attempt     int
 	epoch       int64
 	queue       string // replay queue
+	sequential  bool   // the source writes COMMIT; part of the image, so that its copies know
+	successor   string // the address of the pod that is to take over
 	replyTo     string
 	lease       time.Duration
 	leaseUntil  time.Duration
@@ -152,6 +155,15 @@ func (in *Instance) Owner() bool {
 		return !in.endSent
 	}
 	return false
+}
+
+// Successor is the address of the pod in which the state lives after COMMIT;
+// empty if it is not known, or this process has not retired.
+func (in *Instance) Successor() string {
+	if in.state != Retired {
+		return ""
+	}
+	return in.m.successor
 }
 
 // Begun reports whether the process is past the holds. Before that a
@@ -290,7 +302,9 @@ func (in *Instance) disconnect() {
 	in.tag, in.credited, in.returned = 0, 0, false
 	if in.take.asked && in.want == Commit {
 		// The fence is gone with the connection: whoever came past it meanwhile
-		// may have written entries behind the end that was read.
+		// may have written entries behind the end that was read. If COMMIT was
+		// written nobody did; a sequential copy, which cannot know by whom it
+		// was, comes to an end behind another fence.
 		in.want = Undecided
 	}
 	in.stallAt, in.gapAt, in.take = 0, 0, takeover{asked: in.take.asked, pod: in.take.pod, count: in.take.count}

@@ -65,6 +65,11 @@ func (in *Instance) endConfirmed() {
 	}
 	in.state, in.pollAt = Frozen, in.now+pollInterval
 	in.relayMoves()
+	if in.m.sequential && in.want == Undecided {
+		// Nobody else is there to write it, and with the source gone nobody may
+		// be able to write ABORT: END_REPLAY is the point of no return.
+		in.want = Commit
+	}
 	in.report(ReportFrozen, Freeze)
 }
 

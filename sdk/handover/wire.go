@@ -228,4 +228,8 @@ type Hold struct {
 	// DeadlineMillis is how long a process that starts under the hold waits for
 	// a decision before it writes ABORT itself.
 	DeadlineMillis int64 `json:"deadlineMillis"`
+	// Sequential is as in PREPARE: COMMIT does not say that the target has the
+	// state. A process that starts fresh in the target pod then waits until the
+	// hold is gone: the state is still to be restored.
+	Sequential bool `json:"sequential,omitempty"`
 }
