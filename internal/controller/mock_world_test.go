@@ -111,6 +111,20 @@ func (mr *MockRegistryMockRecorder) Exists(ctx, reference any) *gomock.Call {
 	return mr.mock.ctrl.RecordCallWithMethodType(mr.mock, "Exists", reflect.TypeOf((*MockRegistry)(nil).Exists), ctx, reference)
 }
 
+// Writable mocks base method.
+func (m *MockRegistry) Writable(ctx context.Context, repository string) error {
+	m.ctrl.T.Helper()
+	ret := m.ctrl.Call(m, "Writable", ctx, repository)
+	ret0, _ := ret[0].(error)
+	return ret0
+}
+
+// Writable indicates an expected call of Writable.
+func (mr *MockRegistryMockRecorder) Writable(ctx, repository any) *gomock.Call {
+	mr.mock.ctrl.T.Helper()
+	return mr.mock.ctrl.RecordCallWithMethodType(mr.mock, "Writable", reflect.TypeOf((*MockRegistry)(nil).Writable), ctx, repository)
+}
+
 // MockBrokers is a mock of Brokers interface.
 type MockBrokers struct {
 	ctrl     *gomock.Controller

@@ -42,24 +42,28 @@ func (s *scope) owner(ctx context.Context, ref v1alpha1.WorkloadReference) (*own
 	case owner.StatefulSet:
 		set := &appsv1.StatefulSet{}
 		if err := s.Client.Get(ctx, key, set); err != nil {
-			return owner.Gone(ref), client.IgnoreNotFound(err)
+			return &owner.Workload{}, client.IgnoreNotFound(err)
 		}
-		return owner.FromStatefulSet(ref, set), nil
+		w := owner.FromStatefulSet(set)
+		return &w, nil
 	case owner.ReplicaSet:
 		set := &appsv1.ReplicaSet{}
 		if err := s.Client.Get(ctx, key, set); err != nil {
-			return owner.Gone(ref), client.IgnoreNotFound(err)
+			return &owner.Workload{}, client.IgnoreNotFound(err)
 		}
-		above := metav1.GetControllerOf(set)
-		if above == nil || above.Kind != "Deployment" {
-			return owner.FromReplicaSet(ref, set, nil), nil
+		var deployment *appsv1.Deployment
+		if above := metav1.GetControllerOf(set); above != nil && above.Kind == "Deployment" {
+			deployment = &appsv1.Deployment{}
+			err := s.Client.Get(ctx, client.ObjectKey{Namespace: s.object.Namespace, Name: above.Name}, deployment)
+			if apierrors.IsNotFound(err) {
+				deployment, err = nil, nil
+			}
+			if err != nil {
+				return nil, err
+			}
 		}
-		deployment := &appsv1.Deployment{}
-		err := s.Client.Get(ctx, client.ObjectKey{Namespace: s.object.Namespace, Name: above.Name}, deployment)
-		if apierrors.IsNotFound(err) {
-			return owner.Gone(ref), nil // its ReplicaSets go with it
-		}
-		return owner.FromReplicaSet(ref, set, deployment), err
+		w := owner.FromReplicaSet(set, deployment)
+		return &w, nil
 	}
 	return nil, nil
 }

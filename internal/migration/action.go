@@ -122,25 +122,25 @@ type Marks struct {
 	KeepDecision bool
 }
 
-func (Send) action()              {}
-func (SetHolds) action()          {}
-func (CreateReplayQueue) action() {}
-func (ReadDecision) action()      {}
-func (WriteAbort) action()        {}
-func (Checkpoint) action()        {}
-func (CreateTransfer) action()    {}
-func (VerifyImage) action()       {}
-func (CreateTarget) action()      {}
-func (AdmitTarget) action()       {}
-func (OpenGate) action()          {}
-func (Expend) action()            {}
-func (Adopt) action()             {}
-func (SettleTarget) action()      {}
-func (DeletePod) action()         {}
-func (DeleteTransfers) action()   {}
+func (Send) action()               {}
+func (SetHolds) action()           {}
+func (CreateReplayQueue) action()  {}
+func (ReadDecision) action()       {}
+func (WriteAbort) action()         {}
+func (Checkpoint) action()         {}
+func (CreateTransfer) action()     {}
+func (VerifyImage) action()        {}
+func (CreateTarget) action()       {}
+func (AdmitTarget) action()        {}
+func (OpenGate) action()           {}
+func (Expend) action()             {}
+func (Adopt) action()              {}
+func (SettleTarget) action()       {}
+func (DeletePod) action()          {}
+func (DeleteTransfers) action()    {}
 func (DeleteReplayQueues) action() {}
-func (DeleteImage) action()       {}
-func (RemoveMarks) action()       {}
+func (DeleteImage) action()        {}
+func (RemoveMarks) action()        {}
 
 // Name names an action for people, and tells one that failed from others.
 func Name(a Action) string {

@@ -13,7 +13,8 @@ import (
 // source was Paused, of which the kubelet's archive is known.
 func (p *planner) checkpointing() Plan {
 	if p.status.SourcePodUID == "" && p.Source.Pod != nil {
-		p.identify() // the phase was set by hand, without a preflight
+		// The phase was set by hand: without a preflight nobody knows what is moved.
+		return p.giveUp(ReasonInvalidSpec, "the migration has not been through Pending")
 	}
 	if at := p.retryAt(); p.status.Attempt == 0 && !p.late(at) {
 		return p.wait(at, "another try of the way back")
@@ -59,7 +60,7 @@ func (p *planner) buffer() *Plan {
 			Queue: p.heldQueue(),
 			Hold: handover.Hold{
 				Version: handover.Version, Migration: p.id(), SourcePod: string(p.status.SourcePodUID),
-				DeadlineMillis: p.whole().Milliseconds(),
+				DeadlineMillis: p.whole().Milliseconds(), Sequential: p.sequential(),
 			},
 		})
 		return &plan

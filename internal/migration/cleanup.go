@@ -100,14 +100,14 @@ func (p *planner) sweep() *Plan {
 	var plan Plan
 	switch {
 	case p.Sweep == nil:
-			plan = p.act(CreateTransfer{
-				Name: TransferName(p.Object, v1alpha1.TransferSweep, p.status.Attempt),
-				Spec: v1alpha1.CheckpointTransferSpec{
-					Direction: v1alpha1.TransferSweep, NodeName: p.status.SourceNode,
-					MigrationUID: p.Object.UID, Attempt: p.status.Attempt,
-					PodName: p.sourceName(), PodUID: p.status.SourcePodUID, Container: p.status.Container,
-				},
-			})
+		plan = p.act(CreateTransfer{
+			Name: TransferName(p.Object, v1alpha1.TransferSweep, p.status.Attempt),
+			Spec: v1alpha1.CheckpointTransferSpec{
+				Direction: v1alpha1.TransferSweep, NodeName: p.status.SourceNode,
+				MigrationUID: p.Object.UID, Attempt: p.status.Attempt,
+				PodName: p.sourceName(), PodUID: p.status.SourcePodUID, Container: p.status.Container,
+			},
+		})
 	case complete(p.Sweep).Status == metav1.ConditionUnknown && !p.late(p.Sweep.CreationTimestamp.Add(p.Policy.Patience)):
 		plan = p.wait(p.Sweep.CreationTimestamp.Add(p.Policy.Patience), "the node agent on %q to sweep up archives", p.status.SourceNode)
 	default:

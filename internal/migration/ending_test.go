@@ -4,6 +4,7 @@ import (
 	"testing"
 	"time"
 
+	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
@@ -54,7 +55,7 @@ func TestAborting(t *testing.T) {
 			f.Now = f.Now.Add(time.Minute)
 			f.Source.Sent[handover.Hello] = migration.Sent{At: f.Now}
 		}), action: "DeleteTransfers", reason: "Gap"},
-		{name: "the queue goes", change: all(gone, done(migration.StepTransfersDeleted), noLegs), action: "DeleteReplayQueue", reason: "Gap"},
+		{name: "the queue goes", change: all(gone, done(migration.StepTransfersDeleted), noLegs), action: "DeleteReplayQueues", reason: "Gap"},
 		{name: "the image goes", change: all(gone, done(migration.StepTransfersDeleted, migration.StepReplayQueueGone), noLegs), action: "DeleteImage", reason: "Gap"},
 		{name: "the image stays", change: all(gone, done(migration.StepTransfersDeleted, migration.StepReplayQueueGone), noLegs, func(f *migration.Facts) {
 			f.Object.Spec.CheckpointRetention = v1alpha1.RetentionRetain
@@ -110,14 +111,22 @@ func TestForward(t *testing.T) {
 	run(t, v1alpha1.PhaseFinalizing, []row{
 		{name: "the source's node does not come back", change: all(committed, func(f *migration.Facts) { at := metav1.NewTime(now); f.Source.Pod.DeletionTimestamp = &at }, later(15*time.Minute)),
 			action: "ended", phase: v1alpha1.PhaseCompleted, check: leftBehind},
-		{name: "the source is going", change: all(committed, func(f *migration.Facts) { at := metav1.NewTime(now); f.Source.Pod.DeletionTimestamp = &at })},
+		{name: "Services are let in first", change: all(committed, func(f *migration.Facts) { f.Target.Pod.Status.Conditions = nil }), action: "OpenGate"},
+		{name: "the target is waited for", change: all(committed, source(handover.Retired), func(f *migration.Facts) { f.Target.Pod.Status.Conditions[1].Status = corev1.ConditionFalse })},
+		{name: "but not for ever", change: all(committed, source(handover.Retired), func(f *migration.Facts) {
+			f.Target.Pod.Status.Conditions[1].Status = corev1.ConditionFalse
+			condition(f.Object, v1alpha1.ConditionServing, metav1.ConditionFalse, "Waiting")
+			f.Object.Status.Conditions[len(f.Object.Status.Conditions)-1].LastTransitionTime = metav1.NewTime(now.Add(-time.Minute))
+		}), action: "DeletePod"},
+		{name: "the source is going", change: all(committed, source(handover.Retired), func(f *migration.Facts) { at := metav1.NewTime(now); f.Source.Pod.DeletionTimestamp = &at })},
 		{name: "nobody listens in the source", change: all(committed, func(f *migration.Facts) {
 			f.Source.Sent = said(handover.Retire)
 			f.Source.Sent[handover.Retire] = migration.Sent{First: now, At: now, Attempt: 1, NoInstance: true}
 		}), action: "DeletePod"},
 		{name: "the source is another's", change: all(committed, func(f *migration.Facts) { f.Source.Pod.UID = "x" }), action: "DeleteTransfers"},
 		{name: "the legs go", change: gone, action: "DeleteTransfers"},
-		{name: "completed", change: all(gone, done(everything...), noLegs), action: "ended", phase: v1alpha1.PhaseCompleted},
+		{name: "the target's mark goes", change: all(gone, done(everything...), noLegs), action: "SettleTarget", phase: v1alpha1.PhaseFinalizing},
+		{name: "completed", change: all(gone, done(everything...), noLegs, func(f *migration.Facts) { f.Target.Pod.Labels = nil }), action: "ended", phase: v1alpha1.PhaseCompleted},
 		{name: "the target is not heard yet", change: all(committed, func(f *migration.Facts) {
 			f.Object.Status.Pauses.HandoverMillis = nil
 			f.Target.Report = report(targetUID, handover.Replaying)

@@ -1,6 +1,7 @@
 package migration_test
 
 import (
+	"encoding/json"
 	"errors"
 	"testing"
 	"time"
@@ -13,6 +14,7 @@ import (
 
 	"ms2m.dev/ms2m/api/v1alpha1"
 	"ms2m.dev/ms2m/internal/migration"
+	"ms2m.dev/ms2m/internal/owner"
 	"ms2m.dev/ms2m/sdk/handover"
 )
 
@@ -77,6 +79,40 @@ func node(name string) corev1.Node {
 	}
 }
 
+// preflight is one that finds nothing.
+func preflight() *migration.Preflight {
+	return &migration.Preflight{
+		Nodes: []corev1.Node{node("node-a"), node("node-b")}, RuntimeClass: true,
+		Agents: map[string]string{"node-a": nodeFacts(), "node-b": nodeFacts()}, Queue: &migration.Queue{Consumers: 1},
+	}
+}
+
+// nodeFacts is what an agent says of its node.
+func nodeFacts(change ...func(*v1alpha1.NodeFacts)) string {
+	f := v1alpha1.NodeFacts{
+		Kernel: "6.18.0", CRIU: "4.1.1", CPU: "model", Features: []string{"avx", "sse"},
+		ArchiveFreeBytes: 1 << 40, StageFreeBytes: 1 << 40,
+	}
+	for _, c := range change {
+		c(&f)
+	}
+	data, err := json.Marshal(f)
+	if err != nil {
+		panic(err)
+	}
+	return string(data)
+}
+
+// workload is an owner that wants its pods as they are.
+func workload(kind owner.Kind) *owner.Workload {
+	if kind == owner.Standalone {
+		return nil
+	}
+	return &owner.Workload{
+		Present: true, Settled: true, Kind: kind, Name: "counter", UID: ownerUID, Replicas: 1, Current: revision, Update: revision,
+	}
+}
+
 func report(pod string, state handover.State, change ...func(*handover.Report)) *handover.Report {
 	r := &handover.Report{Version: handover.Version, Kind: handover.ReportProgress, Status: handover.Status{
 		PodUID: pod, State: state, Migration: uid, Attempt: 1, Queue: "orders", Identity: handover.IdentityMessageID,
@@ -109,13 +145,11 @@ func facts(phase v1alpha1.MigrationPhase) migration.Facts {
 	st := &m.Status
 	switch phase {
 	case "", v1alpha1.PhasePending:
-		f.Preflight = &migration.Preflight{
-			Nodes: []corev1.Node{node("node-a"), node("node-b")}, RuntimeClass: true,
-			Agents: map[string]bool{"node-a": true, "node-b": true}, Queue: &migration.Queue{Consumers: 1},
-		}
+		f.Preflight = preflight()
 		return f
 	}
-	st.SourcePodUID, st.SourceNode, st.Container = sourceUID, "node-a", "main"
+	st.SourcePodName, st.SourcePodUID, st.SourceNode, st.Container, st.Hop = "counter", sourceUID, "node-a", "main", 1
+	st.Strategy = v1alpha1.StrategyShadow
 	condition(m, v1alpha1.ConditionReady, metav1.ConditionTrue, "Ready")
 	if phase == v1alpha1.PhaseCheckpointing {
 		return f
@@ -141,6 +175,9 @@ func facts(phase v1alpha1.MigrationPhase) migration.Facts {
 	f.Stage, f.Transfers = leg(metav1.ConditionTrue, "Done", ""), 2
 	f.Target = migration.Instance{Pod: pod("counter-abc", targetUID, "node-b"), Sent: said(handover.Hello)}
 	f.Target.Pod.Labels[v1alpha1.LabelMigration] = uid
+	f.Target.Pod.Status.Conditions = []corev1.PodCondition{
+		{Type: v1alpha1.ConditionLive, Status: corev1.ConditionTrue}, {Type: corev1.PodReady, Status: corev1.ConditionTrue},
+	}
 	f.Target.Report = report(targetUID, handover.Replaying)
 	condition(m, v1alpha1.ConditionRestored, metav1.ConditionTrue, "Done")
 	return f

@@ -4,6 +4,7 @@ import (
 	"slices"
 	"time"
 
+	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
@@ -100,8 +101,16 @@ func (p *planner) ownerTrouble() string {
 		return ""
 	}
 	name := p.Object.Spec.SourcePod.Name
-	if ok, why := p.Owner.Wants(name); !ok {
+	if why := p.Owner.Unwanted(p.status.Owner.UID, name); why != "" {
 		return why
 	}
-	return p.Owner.Rollout(name, p.status.Owner.Revision)
+	return p.Owner.Rollout(revised(name, *p.status.Owner))
+}
+
+// revised is a pod of a name and a revision: the one that was found in the
+// preflight may be gone.
+func revised(name string, ref v1alpha1.WorkloadReference) *corev1.Pod {
+	return &corev1.Pod{ObjectMeta: metav1.ObjectMeta{
+		Name: name, Labels: map[string]string{appsv1.StatefulSetRevisionLabel: ref.Revision},
+	}}
 }

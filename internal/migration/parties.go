@@ -4,6 +4,7 @@ import (
 	"fmt"
 
 	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 
 	"ms2m.dev/ms2m/api/v1alpha1"
@@ -96,6 +97,11 @@ func (p *planner) holdKeys(hop int32, source string, uid types.UID) []string {
 func (p *planner) decided() Verdict {
 	if p.Decision == Committed || p.Decision == Aborted {
 		return p.Decision
+	}
+	if c := p.get(v1alpha1.ConditionCommitted); c != nil && c.Status == metav1.ConditionFalse {
+		// Recorded. What stood at the broker may be removed by now, and the instance
+		// that told of it be gone: it must not be written anew.
+		return Aborted
 	}
 	// Only COMMIT leads to these two states.
 	if p.state(RoleTarget) == handover.Live || p.ours(RoleSource) && p.state(RoleSource) == handover.Retired {

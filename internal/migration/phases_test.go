@@ -46,7 +46,7 @@ func TestPending(t *testing.T) {
 			phase: v1alpha1.PhasePending},
 		{name: "the broker is down", change: func(f *migration.Facts) { f.Preflight.Broker, f.Preflight.Queue = errTest, nil },
 			phase: v1alpha1.PhasePending},
-		{name: "the agent is not ready", change: func(f *migration.Facts) { f.Preflight.Agents["node-b"] = false },
+		{name: "the agent is not ready", change: func(f *migration.Facts) { delete(f.Preflight.Agents, "node-b") },
 			phase: v1alpha1.PhasePending},
 		{name: "a sidecar", change: func(f *migration.Facts) {
 			always := corev1.ContainerRestartPolicyAlways

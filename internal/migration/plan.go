@@ -171,7 +171,7 @@ func (p *planner) command(role Role, kind handover.CommandKind) handover.Command
 		c.ReplayQueue = p.replayQueue()
 		c.DeadlineMillis = (seconds(d.ReplaySeconds) + seconds(d.FinalizeSeconds)).Milliseconds()
 	case handover.TakeOver:
-		if p.state(RoleSource) != handover.Held {
+		if p.state(RoleSource) != handover.Held || !p.alive(RoleSource) {
 			c.FencePodUID = string(p.status.SourcePodUID)
 		}
 	case handover.Freeze:

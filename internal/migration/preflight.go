@@ -4,9 +4,9 @@ import (
 	"fmt"
 	"strings"
 
+	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
 
-	"ms2m.dev/ms2m/api/v1alpha1"
 	"ms2m.dev/ms2m/internal/owner"
 	"ms2m.dev/ms2m/sdk/handover"
 )
@@ -58,29 +58,31 @@ func (p *planner) checkContainer() *finding {
 
 // checkOwner finds out who would make the pod again.
 func (p *planner) checkOwner() *finding {
-	ref, _, refusal := owner.Of(p.Source.Pod)
+	ref, kind, refusal := owner.Of(p.Source.Pod)
 	if refusal != "" {
 		return refuse(ReasonPodUnsupported, "spec.sourcePod.name: %s", refusal)
 	}
 	p.status.Owner = ref
-	switch {
-	case ref == nil:
+	if ref == nil {
 		return nil
-	case p.Owner == nil || p.Owner.UID != ref.UID:
-		return hold(ReasonOwnerChanged, "the %s %q, which the pod belongs to, cannot be found", ref.Kind, ref.Name)
 	}
-	if ok, why := p.Owner.Wants(p.Source.Pod.Name); !ok {
-		return refuse(ReasonOwnerChanged, "spec.sourcePod.name: %s", why)
-	}
-	if why := p.Owner.Rollout(p.Source.Pod.Name, ref.Revision); why != "" {
-		return hold(ReasonRollout, "spec.sourcePod.name: %s", why)
+	ref.Revision = p.Source.Pod.Labels[map[owner.Kind]string{
+		owner.StatefulSet: appsv1.StatefulSetRevisionLabel, owner.ReplicaSet: appsv1.DefaultDeploymentUniqueLabelKey,
+	}[kind]]
+	switch {
+	case p.Owner == nil:
+		return hold(ReasonOwnerChanged, "the %s %q, which the pod belongs to, is not known yet", ref.Kind, ref.Name)
+	case p.Owner.Unwanted(ref.UID, p.Source.Pod.Name) != "":
+		return refuse(ReasonOwnerChanged, "spec.sourcePod.name: %s", p.Owner.Unwanted(ref.UID, p.Source.Pod.Name))
+	case p.Owner.Rollout(p.Source.Pod) != "":
+		return hold(ReasonRollout, "spec.sourcePod.name: %s", p.Owner.Rollout(p.Source.Pod))
 	}
 	return nil
 }
 
 // checkShape refuses pods that a copy on another node cannot be the same as.
 func (p *planner) checkShape() *finding {
-	if why := unmovable(p.Source.Pod, p.status.Container); why != "" {
+	if why := unmovable(p.Source.Pod); why != "" {
 		return refuse(ReasonPodUnsupported, "spec.sourcePod.name: %s", why)
 	}
 	return nil

@@ -15,6 +15,7 @@ import (
 	"ms2m.dev/ms2m/api/v1alpha1"
 	"ms2m.dev/ms2m/internal/instancetest"
 	"ms2m.dev/ms2m/internal/migration"
+	"ms2m.dev/ms2m/internal/owner"
 	"ms2m.dev/ms2m/sdk/handover"
 )
 
@@ -38,9 +39,11 @@ func (w *world) step(how int) (ended bool) {
 		w.crash()
 		return false
 	}
-	again := plan.Status.Phase == v1alpha1.PhaseCheckpointing && plan.Status.Attempt >= w.object.Status.Attempt
-	if before, after := w.object.Status.Phase, plan.Status.Phase; rank(after) < rank(before) && !again {
-		w.violated("the phase went back from %s to %s", before, after)
+	before, after := w.object.Status, plan.Status
+	again := after.Phase == v1alpha1.PhaseCheckpointing && after.Attempt >= before.Attempt || after.Hop > before.Hop ||
+		w.sequential() && after.Phase == v1alpha1.PhaseRestoring
+	if rank(after.Phase) < rank(before.Phase) && !again {
+		w.violated("the phase went back from %s to %s", before.Phase, after.Phase)
 	}
 	w.object.Status = plan.Status
 	switch {
@@ -73,10 +76,8 @@ func rank(p v1alpha1.MigrationPhase) int {
 
 // turn lets the rest of the world do what it can. failing legs fail.
 func (w *world) turn(failing bool) {
-	if w.targetPod != nil && w.targetPod.Spec.NodeName == "" {
-		w.targetPod.Spec.NodeName = "node-b"
-		w.targetPod.Status.Phase = corev1.PodRunning
-	}
+	w.turnOwner()
+	w.settleNodes()
 	for _, name := range slices.Sorted(maps.Keys(w.legs)) {
 		switch l := w.legs[name]; {
 		case l.DeletionTimestamp != nil:
@@ -93,10 +94,7 @@ func (w *world) turn(failing bool) {
 	default:
 		w.dump()
 	}
-	if w.target != nil && w.source != nil && w.target.State == handover.Replaying {
-		w.target.Number = w.source.Confirmed
-	}
-	w.settle()
+	w.settleInstances()
 }
 
 func (w *world) do(l *v1alpha1.CheckpointTransfer, failing bool) {
@@ -111,75 +109,35 @@ func (w *world) do(l *v1alpha1.CheckpointTransfer, failing bool) {
 	case l.Spec.Direction == v1alpha1.TransferPush && !w.archives[l.Spec.Archive]:
 		c.Status, c.Reason = metav1.ConditionFalse, "NotFound"
 	case l.Spec.Direction == v1alpha1.TransferPush:
-		l.Status.Image = &v1alpha1.CheckpointImage{Reference: reference + fmt.Sprint(l.Spec.Attempt), Digest: "sha256:00"}
+		l.Status.Image = &v1alpha1.CheckpointImage{Reference: fmt.Sprintf("%s-%s-%d", reference, short(w.id()), l.Spec.Attempt), Digest: "sha256:00"}
 		w.images[l.Status.Image.Reference] = true
-	case l.Spec.Direction == v1alpha1.TransferStage && w.targetPod == nil: // laid out for nobody
+	case l.Spec.Direction == v1alpha1.TransferFetch:
 	case l.Spec.Direction == v1alpha1.TransferStage:
-		w.target = &instancetest.Instance{Status: handover.Status{
-			PodUID: targetUID, State: handover.Restored, Migration: uid, Attempt: int(l.Spec.Attempt), Queue: "orders",
-		}}
-		if w.badImage {
-			w.target.State, w.target.Reason, w.badImage = handover.Void, handover.ReasonNotPaused, false
-		}
+		w.restore(l)
 	default:
 		clear(w.archives)
 	}
 	meta.SetStatusCondition(&l.Status.Conditions, c)
 }
 
-// settle lets the instances decide among themselves.
-func (w *world) settle() {
-	if w.target != nil && w.target.State == handover.Replaying && w.target.Fence != nil {
-		if alive := w.source != nil && w.source.State != handover.Held; alive {
-			w.violated("TAKEOVER while the source lives: it is %s", w.source.State)
-		}
-		if w.decision == handover.Undecided {
-			w.decision = handover.Commit
-		}
-		w.target.Obey(w.decision)
-		if w.source != nil {
-			w.source.Obey(w.decision)
-		}
+// restore lets a copy wake in the pod that a checkpoint was staged for.
+func (w *world) restore(l *v1alpha1.CheckpointTransfer) {
+	p := w.pods[l.Spec.PodName]
+	if p == nil || p.UID != l.Spec.PodUID || w.instances[p.UID] != nil {
+		return // laid out for nobody
 	}
-	if w.source == nil || w.target == nil || w.source.State != handover.Frozen || w.target.State != handover.Replaying {
-		return
+	if !w.images[l.Spec.Image] {
+		w.violated("an image is staged that is not there: %s", l.Spec.Image)
 	}
-	if w.decision == handover.Undecided {
-		w.decision = handover.Commit
-	}
-	w.target.Obey(w.decision)
-	w.source.Obey(w.decision)
-}
-
-// giveUp lets an instance lose its patience: it writes ABORT, and obeys.
-func (w *world) giveUp(in *instancetest.Instance) {
-	if in == nil || in.State == handover.Live || in.State == handover.Retired || in.State == handover.Void {
-		return
-	}
-	if w.decision == handover.Undecided {
-		w.decision = handover.Aborted
-	}
-	in.Obey(w.decision)
-}
-
-// lose ends the source's process: a fresh one starts in its pod, under the
-// hold if there is one, or the pod goes with it.
-func (w *world) lose(pod bool) {
-	if w.source == nil {
-		return
-	}
-	if pod {
-		w.source, w.sourcePod = nil, nil
-		return
-	}
-	fresh := &instancetest.Instance{Status: handover.Status{
-		PodUID: sourceUID, State: handover.Live, Queue: "orders", Identity: handover.IdentityMessageID,
+	in := &instancetest.Instance{Sequential: w.sequential(), Status: handover.Status{
+		PodUID: string(p.UID), State: handover.Restored, Migration: w.id(), Attempt: int(l.Spec.Attempt), Queue: "orders",
+		Identity: handover.IdentityMessageID, Decision: w.decisions[w.id()],
 	}}
-	if w.holds {
-		fresh.State, fresh.Migration = handover.Held, uid
-		fresh.Obey(w.decision)
+	if w.badImage && !w.sequential() {
+		in.State, in.Reason, w.badImage = handover.Void, handover.ReasonNotPaused, false
 	}
-	w.source = fresh
+	w.instances[p.UID] = in
+	w.runs(p)
 }
 
 // say lets the instances report unasked.
@@ -187,40 +145,55 @@ func (w *world) say() {
 	for _, role := range []migration.Role{migration.RoleSource, migration.RoleTarget} {
 		if in := w.instance(role); in != nil && w.sent[role][handover.Hello].At != (time.Time{}) {
 			r := in.Report(handover.ReportProgress, "")
-			w.heard[role] = &r
+			w.heard[w.uid(role)] = &r
 		}
 	}
 }
 
 // TestWhateverHappens lets managers die at any point of any step, legs fail,
-// instances give up and the object be deleted, in any order. Then it lets the
-// world be: the migration must end, with one owner of the state, and nothing
-// left behind.
+// instances give up, processes and pods be lost, and the object be deleted, in any
+// order. Then it lets the world be: the migration must end, with one owner of
+// the state, and nothing left behind.
 func TestWhateverHappens(t *testing.T) {
-	ends := map[v1alpha1.MigrationPhase]int{}
-	rapid.Check(t, func(t *rapid.T) {
-		w := newWorld()
-		for i := range rapid.IntRange(0, 80).Draw(t, "turns") {
-			if ended := w.misfortune(t, i); ended {
-				break
+	for _, kind := range []struct {
+		name     string
+		owner    owner.Kind
+		strategy v1alpha1.Strategy
+	}{
+		{"standalone", owner.Standalone, v1alpha1.StrategyAuto},
+		{"ReplicaSet", owner.ReplicaSet, v1alpha1.StrategyAuto},
+		{"StatefulSet, Shadow", owner.StatefulSet, v1alpha1.StrategyShadow},
+		{"StatefulSet, Sequential", owner.StatefulSet, v1alpha1.StrategySequential},
+	} {
+		t.Run(kind.name, func(t *testing.T) {
+			ends := map[v1alpha1.MigrationPhase]int{}
+			rapid.Check(t, func(t *rapid.T) {
+				w := newWorld(kind.owner, kind.strategy)
+				for i := range rapid.IntRange(0, 120).Draw(t, "turns") {
+					if ended := w.misfortune(t, i); ended {
+						break
+					}
+					if w.wrong != "" {
+						t.Fatalf("%s\n%s", w.wrong, w)
+					}
+				}
+				w.calm(t)
+				ends[w.object.Status.Phase]++
+			})
+			for _, phase := range []v1alpha1.MigrationPhase{v1alpha1.PhaseCompleted, v1alpha1.PhaseFailed} {
+				if ends[phase] == 0 {
+					t.Errorf("no migration has ended %s: %v", phase, ends)
+				}
 			}
-			if w.wrong != "" {
-				t.Fatalf("%s\n%s", w.wrong, w)
-			}
-		}
-		w.calm(t)
-		ends[w.object.Status.Phase]++
-	})
-	for _, phase := range []v1alpha1.MigrationPhase{v1alpha1.PhaseCompleted, v1alpha1.PhaseFailed} {
-		if ends[phase] == 0 {
-			t.Errorf("no migration has ended %s: %v", phase, ends)
-		}
+		})
 	}
 }
 
 func (w *world) misfortune(t *rapid.T, i int) (ended bool) {
+	rarely := func() bool { return rapid.IntRange(0, 9).Draw(t, "one of ten") == 0 }
 	switch rapid.SampledFrom([]string{
-		"step", "step", "step", "step", "step", "step", "die", "turn", "turn", "turn", "say", "time", "fail", "source", "target", "delete", "changed", "kubelet", "drain", "crash", "bad image",
+		"step", "step", "step", "step", "step", "step", "step", "step", "die", "turn", "turn", "turn", "turn", "say", "say", "time", "fail", "source", "target",
+		"delete", "changed", "kubelet", "drain", "crash", "bad image", "blind",
 	}).Draw(t, fmt.Sprintf("event %d", i)) {
 	case "step":
 		return w.step(goesOn)
@@ -235,17 +208,20 @@ func (w *world) misfortune(t *rapid.T, i int) (ended bool) {
 	case "time":
 		w.now = w.now.Add(time.Duration(rapid.IntRange(1, 20_000).Draw(t, "milliseconds")) * time.Millisecond)
 	case "source":
-		if rapid.IntRange(0, 9).Draw(t, "one of ten") == 0 {
-			w.giveUp(w.source)
+		if rarely() {
+			w.giveUp(w.pod(migration.RoleSource))
 		}
 	case "target":
-		if rapid.IntRange(0, 9).Draw(t, "one of ten") == 0 {
-			w.giveUp(w.target)
+		if rarely() {
+			w.giveUp(w.pod(migration.RoleTarget))
 		}
 	case "crash":
-		if rapid.IntRange(0, 5).Draw(t, "one of six") == 0 {
-			w.lose(rapid.Bool().Draw(t, "with its pod"))
+		if rarely() {
+			role := rapid.SampledFrom([]migration.Role{migration.RoleSource, migration.RoleTarget}).Draw(t, "role")
+			w.lose(w.pod(role), rapid.Bool().Draw(t, "with its pod"))
 		}
+	case "blind":
+		w.blind = true
 	case "bad image":
 		w.badImage = true
 	case "changed":
@@ -253,11 +229,11 @@ func (w *world) misfortune(t *rapid.T, i int) (ended bool) {
 	case "kubelet":
 		w.failing = migration.Passing(migration.ReasonCheckpointFailed, errTest)
 	case "drain":
-		if w.source != nil {
-			w.source.RefusePrepare, w.source.RefuseFreeze = 1, 1
+		if source := w.instance(migration.RoleSource); source != nil {
+			source.RefusePrepare, source.RefuseFreeze = 1, 1
 		}
 	case "delete":
-		if w.object.DeletionTimestamp == nil && rapid.IntRange(0, 9).Draw(t, "one of ten") == 0 {
+		if w.object.DeletionTimestamp == nil && rarely() {
 			at := metav1.NewTime(w.now)
 			w.object.DeletionTimestamp = &at
 		}
@@ -267,8 +243,10 @@ func (w *world) misfortune(t *rapid.T, i int) (ended bool) {
 
 // calm lets everything run without misfortune until the migration has ended.
 func (w *world) calm(t *rapid.T) {
-	for range 500 {
+	w.blind, w.badImage, w.changing, w.failing = false, false, false, nil
+	for range 3000 {
 		if w.step(goesOn) {
+			w.turn(false)
 			w.verify(t)
 			return
 		}
@@ -282,29 +260,52 @@ func (w *world) calm(t *rapid.T) {
 	t.Fatalf("it does not end\n%s", w)
 }
 
-// verify checks how a migration has ended.
+// verify checks how a migration has ended: one pod of the service, which its
+// owner has, with the state, unless that was lost with a process.
 func (w *world) verify(t *rapid.T) {
-	completed := w.object.Status.Phase == v1alpha1.PhaseCompleted
-	switch {
-	case completed && (w.sourcePod != nil || w.target == nil || w.target.State != handover.Live):
-		t.Fatalf("completed, but\n%s", w)
-	case !completed && (w.targetPod != nil || w.sourcePod != nil && w.source.State != handover.Live):
-		t.Fatalf("failed, but\n%s", w)
-	case w.holds || w.queue || w.decision != "" || len(w.images) > 0 || len(w.legs) > 0 || len(w.archives) > 0:
+	if w.wrong != "" {
+		t.Fatalf("%s\n%s", w.wrong, w)
+	}
+	if lost := len(w.pods) == 0 && w.kind == owner.Standalone && w.crashed; len(w.pods) != 1 && !lost {
+		t.Fatalf("the pods are %v\n%s", slices.Sorted(maps.Keys(w.pods)), w)
+	}
+	for name, p := range w.pods {
+		in := w.instances[p.UID]
+		ref := metav1.GetControllerOf(p)
+		switch {
+		case in == nil || in.State != handover.Live && !(w.crashed && in.State == handover.Held):
+			t.Fatalf("nobody is live in %s\n%s", name, w)
+		case !w.crashed && w.state != p.UID:
+			t.Fatalf("the pod %s does not have the state\n%s", name, w)
+		case w.kind == owner.StatefulSet && name != counter, (w.kind != owner.Standalone) != (ref != nil):
+			t.Fatalf("the pod %s does not belong to its owner: %v\n%s", name, ref, w)
+		case p.Labels[v1alpha1.LabelMigration] != "", p.Annotations[corev1.PodDeletionCost] == migration.LeastCost:
+			t.Fatalf("the pod %s keeps marks: %v %v\n%s", name, p.Labels, p.Annotations, w)
+		case w.object.Status.Phase == v1alpha1.PhaseCompleted && !w.crashed && (w.born < 2 || p.Spec.NodeName != "node-b"):
+			t.Fatalf("completed, but the pod %s is on %s\n%s", name, p.Spec.NodeName, w)
+		}
+	}
+	if len(w.holds)+len(w.queues)+len(w.decisions)+len(w.images)+len(w.legs)+len(w.archives) > 0 || w.object.Status.Placement != nil {
 		t.Fatalf("something is left behind\n%s", w)
 	}
 }
 
 func (w *world) String() string {
-	s := fmt.Sprintf("phase %s, attempt %d, decision %q, holds %v, queue %v, images %v, archives %v, legs %d\n",
-		w.object.Status.Phase, w.object.Status.Attempt, w.decision, w.holds, w.queue, w.images, w.archives, len(w.legs))
-	for _, c := range w.object.Status.Conditions {
+	st := w.object.Status
+	s := fmt.Sprintf("%s %s, phase %s, hop %d, attempt %d, decisions %v, holds %v, queues %v, images %v, archives %v, legs %v, state in %q, crashed %t\n",
+		w.kind, st.Strategy, st.Phase, st.Hop, st.Attempt, w.decisions, w.holds, w.queues, w.images, w.archives, slices.Sorted(maps.Keys(w.legs)), w.state, w.crashed)
+	for _, c := range st.Conditions {
 		s += fmt.Sprintf("  %s=%s %s: %s\n", c.Type, c.Status, c.Reason, c.Message)
 	}
-	for _, in := range []*instancetest.Instance{w.source, w.target} {
-		if in != nil {
-			s += fmt.Sprintf("  %s: %s attempt %d epoch %d %s\n", in.PodUID, in.State, in.Attempt, in.Epoch, in.Decision)
+	for _, h := range st.Hops {
+		s += fmt.Sprintf("  hop %d: %s, %s → %s\n", h.Hop, h.Result, h.SourcePodName, h.TargetPodName)
+	}
+	for name, p := range w.pods {
+		s += fmt.Sprintf("  pod %s %s on %q, labels %v, annotations %v, placement %v: ", name, p.UID, p.Spec.NodeName, p.Labels, p.Annotations, st.Placement)
+		if in := w.instances[p.UID]; in != nil {
+			s += fmt.Sprintf("%s of %s attempt %d epoch %d %s at end %t", in.State, in.Migration, in.Attempt, in.Epoch, in.Decision, in.AtEnd)
 		}
+		s += "\n"
 	}
 	plan := migration.Next(w.facts())
 	return s + fmt.Sprintf("next: %s, waiting for %q until %v (now %v)", nameOf(plan), plan.For, plan.Until, w.now)

@@ -1,6 +1,8 @@
 package migration
 
 import (
+	"time"
+
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"ms2m.dev/ms2m/api/v1alpha1"

@@ -100,7 +100,7 @@ func (p *planner) join() *Plan {
 		return &plan
 	case p.alive(RoleTarget) && metav1.GetControllerOf(copied) == nil:
 		p.set(v1alpha1.ConditionAdopted, metav1.ConditionFalse, ReasonWaiting, "another pod of the %s %q is not ready", p.status.Owner.Kind, p.status.Owner.Name)
-		if patience := p.get(v1alpha1.ConditionAdopted).LastTransitionTime.Add(p.Policy.Patience); leaving && !p.Owner.AllReady() && !p.late(patience) {
+		if patience := p.get(v1alpha1.ConditionAdopted).LastTransitionTime.Add(p.Policy.Patience); leaving && p.Owner != nil && p.Owner.Unready > 0 && !p.late(patience) {
 			plan = p.wait(earlier(patience, p.Now.Add(p.Policy.Poll)), "the other pods of the %s to be ready", p.status.Owner.Kind)
 			return &plan
 		}

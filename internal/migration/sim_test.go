@@ -2,7 +2,7 @@ package migration_test
 
 import (
 	"fmt"
-	"maps"
+	"strings"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -13,31 +13,40 @@ import (
 	"ms2m.dev/ms2m/api/v1alpha1"
 	"ms2m.dev/ms2m/internal/instancetest"
 	"ms2m.dev/ms2m/internal/migration"
+	"ms2m.dev/ms2m/internal/owner"
 	"ms2m.dev/ms2m/sdk/handover"
 )
 
-// world is everything but the planner: the object as it is stored, pods,
-// instances, nodes and broker, and one process of the manager at a time.
+// world is everything but the planner: the object as it is stored, pods and who
+// makes them again, instances, nodes and broker, and one process of the manager
+// at a time. The pod "counter" is the only one of its service.
 type world struct {
 	now    time.Time
 	object *v1alpha1.StatefulMigration
+	kind   owner.Kind // of the pod's owner
 
-	sourcePod, targetPod *corev1.Pod
-	source, target       *instancetest.Instance
-	targetsMade          int
-	lastTarget           string
-	badImage             bool // the next copy wakes outside the safe point
-	legs                 map[string]*v1alpha1.CheckpointTransfer
-	archives             map[string]bool
-	images               map[string]bool
-	calls                int
-	failing              *migration.Error // of the next call of the kubelet
-	dumped               bool             // by the call under way
-	changing             bool             // files change after the next dump
-	spoilt               string           // an archive that must not be used
+	pods      map[string]*corev1.Pod
+	instances map[types.UID]*instancetest.Instance
+	born      int       // pods made until now
+	state     types.UID // the pod whose memory is the truth; empty: it is in image and replay queue
+	crashed   bool      // a process was lost: what is true then is the protocol's affair
+	blind     bool      // the API server has not seen the placement yet
 
-	decision                 handover.Decision
-	holds, queue, queueEnded bool
+	legs     map[string]*v1alpha1.CheckpointTransfer
+	archives map[string]bool
+	images   map[string]bool
+	calls    int
+	badImage bool             // the next copy wakes outside the safe point
+	failing  *migration.Error // of the next call of the kubelet
+	dumped   bool             // by the call under way
+	changing bool             // files change after the next dump
+	spoilt   string           // an archive that must not be used
+
+	decisions map[string]handover.Decision // by hand-over
+	ends      map[string]bool              // END_REPLAY is written by the source
+	holds     map[string]string            // by key: whose
+	queues    map[string]bool
+	gone      map[string]bool // queues that were deleted
 
 	process
 	wrong string // an invariant that did not hold
@@ -46,8 +55,9 @@ type world struct {
 // process is what a process of the manager remembers.
 type process struct {
 	claimed    bool
+	hop        int32
 	sent       map[migration.Role]map[handover.CommandKind]migration.Sent
-	heard      map[migration.Role]*handover.Report
+	heard      map[types.UID]*handover.Report
 	calling    *migration.CheckpointResult // what the kubelet will answer
 	checkpoint *migration.CheckpointResult
 	decision   migration.Verdict
@@ -55,25 +65,63 @@ type process struct {
 	failure    *migration.Error
 }
 
-func newWorld() *world {
-	w := &world{now: now, object: object(""), legs: map[string]*v1alpha1.CheckpointTransfer{}, archives: map[string]bool{}, images: map[string]bool{}}
+const (
+	counter  = "counter-0"
+	ownerUID = "owner-uid"
+	revision = "rev1"
+)
+
+func newWorld(kind owner.Kind, strategy v1alpha1.Strategy) *world {
+	w := &world{
+		now: now, object: object(""), kind: kind,
+		pods: map[string]*corev1.Pod{}, instances: map[types.UID]*instancetest.Instance{},
+		legs: map[string]*v1alpha1.CheckpointTransfer{}, archives: map[string]bool{}, images: map[string]bool{},
+		decisions: map[string]handover.Decision{}, ends: map[string]bool{}, holds: map[string]string{},
+		queues: map[string]bool{}, gone: map[string]bool{},
+	}
 	w.object.Status = v1alpha1.StatefulMigrationStatus{}
-	w.sourcePod = pod("counter", sourceUID, "node-a")
-	w.source = &instancetest.Instance{Status: handover.Status{
-		PodUID: sourceUID, State: handover.Live, Queue: "orders", Identity: handover.IdentityMessageID,
-	}}
+	w.object.Spec.Strategy, w.object.Spec.SourcePod.Name = strategy, counter
 	w.crash()
+	w.birth(counter, w.ownerReference())
+	w.settleNodes()
+	w.state = w.pods[counter].UID
 	return w
 }
 
-// crash ends the process; the next one remembers nothing.
-func (w *world) crash() {
-	w.process = process{
-		sent: map[migration.Role]map[handover.CommandKind]migration.Sent{
-			migration.RoleSource: {}, migration.RoleTarget: {},
-		},
-		heard: map[migration.Role]*handover.Report{}, done: map[migration.Step]bool{},
+// ownerReference is what the pods of the service have, if they have an owner.
+func (w *world) ownerReference() *metav1.OwnerReference {
+	if w.kind == owner.Standalone {
+		return nil
 	}
+	yes := true
+	return &metav1.OwnerReference{APIVersion: "apps/v1", Kind: string(w.kind), Name: "counter", UID: ownerUID, Controller: &yes}
+}
+
+// birth makes a pod, whose container does not run yet.
+func (w *world) birth(name string, ref *metav1.OwnerReference) *corev1.Pod {
+	w.born++
+	p := pod(name, fmt.Sprintf("uid-%d", w.born), "")
+	p.Status = corev1.PodStatus{Phase: corev1.PodPending}
+	if ref != nil {
+		p.OwnerReferences = []metav1.OwnerReference{*ref}
+		p.Labels[map[owner.Kind]string{owner.StatefulSet: "controller-revision-hash", owner.ReplicaSet: "pod-template-hash"}[w.kind]] = revision
+	}
+	w.pods[name] = p
+	return p
+}
+
+// crash ends the manager's process; the next one remembers nothing.
+func (w *world) crash() {
+	w.process = process{heard: map[types.UID]*handover.Report{}}
+	w.enter(0)
+}
+
+// enter is what a process forgets at the end of a hop.
+func (w *world) enter(hop int32) {
+	w.hop = hop
+	w.sent = map[migration.Role]map[handover.CommandKind]migration.Sent{migration.RoleSource: {}, migration.RoleTarget: {}}
+	w.done = map[migration.Step]bool{}
+	w.calling, w.checkpoint, w.decision, w.failure = nil, nil, migration.Unread, nil
 }
 
 func (w *world) violated(format string, args ...any) {
@@ -82,19 +130,42 @@ func (w *world) violated(format string, args ...any) {
 	}
 }
 
+// id is the identity of the present hand-over.
+func (w *world) id() string { return migration.HandoverID(w.object) }
+
+func (w *world) pod(role migration.Role) *corev1.Pod {
+	st := &w.object.Status
+	if role == migration.RoleTarget {
+		return w.pods[st.TargetPodName]
+	}
+	return w.pods[migration.SourceName(w.object, st)]
+}
+
+func (w *world) uid(role migration.Role) types.UID {
+	if role == migration.RoleTarget {
+		return w.object.Status.TargetPodUID
+	}
+	return w.object.Status.SourcePodUID
+}
+
+func (w *world) instance(role migration.Role) *instancetest.Instance { return w.instances[w.uid(role)] }
+
 func (w *world) facts() migration.Facts {
+	if hop := w.object.Status.Hop; hop != w.hop {
+		w.enter(hop)
+	}
 	f := migration.Facts{
 		Now: w.now, Policy: migration.DefaultPolicy(), Object: w.object.DeepCopy(),
-		Source:    migration.Instance{Pod: w.sourcePod, Report: w.heard[migration.RoleSource], Sent: w.sent[migration.RoleSource]},
-		Target:    migration.Instance{Pod: w.targetPod, Report: w.heard[migration.RoleTarget], Sent: w.sent[migration.RoleTarget]},
+		Source:    migration.Instance{Pod: w.pod(migration.RoleSource), Report: w.heard[w.uid(migration.RoleSource)], Sent: w.sent[migration.RoleSource]},
+		Target:    migration.Instance{Pod: w.pod(migration.RoleTarget), Report: w.heard[w.uid(migration.RoleTarget)], Sent: w.sent[migration.RoleTarget]},
 		Transfers: len(w.legs), Decision: w.process.decision, Calling: w.calling != nil, Checkpoint: w.checkpoint, Failure: w.failure, Done: w.done,
-		Preflight: &migration.Preflight{
-			Nodes: []corev1.Node{node("node-a"), node("node-b")}, RuntimeClass: true,
-			Agents: map[string]bool{"node-a": true, "node-b": true}, Queue: &migration.Queue{Consumers: 1},
-		},
+		Preflight: preflight(), Owner: workload(w.kind),
+	}
+	if node := w.object.Status.TargetNode; node != "" {
+		f.Hostname = "host-of-" + node
 	}
 	for _, l := range w.legs {
-		if l.Spec.Attempt != w.object.Status.Attempt {
+		if l.Spec.Attempt != w.object.Status.Attempt || !strings.Contains(l.Name, short(w.id())) {
 			continue
 		}
 		switch l.Spec.Direction {
@@ -102,8 +173,12 @@ func (w *world) facts() migration.Facts {
 			f.Thaw = l
 		case v1alpha1.TransferPush:
 			f.Push = l
+		case v1alpha1.TransferFetch:
+			f.Fetch = l
 		case v1alpha1.TransferStage:
-			f.Stage = l
+			if l.Spec.PodUID == w.object.Status.TargetPodUID {
+				f.Stage = l
+			}
 		case v1alpha1.TransferSweep:
 			f.Sweep = l
 		}
@@ -111,199 +186,137 @@ func (w *world) facts() migration.Facts {
 	return f
 }
 
-// act does an action, and checks what must hold when it is done.
-func (w *world) act(a migration.Action) {
-	st := w.object.Status
-	if s, ok := a.(migration.Send); w.calling != nil && (!ok || s.Command.Kind != handover.Resume && s.Command.Kind != handover.Hello) {
-		w.violated("%s while the kubelet is being called", migration.Name(a))
-	}
-	switch a := a.(type) {
-	case migration.Send:
-		w.send(a)
-	case migration.SetHolds:
-		w.holds, w.done[migration.StepHolds] = true, true
-	case migration.CreateReplayQueue:
-		if w.queueEnded || st.Attempt > 0 && !w.queue {
-			w.violated("the replay queue was made anew")
-		}
-		w.queue, w.done[migration.StepReplayQueue] = true, true
-	case migration.ReadDecision:
-		w.learn()
-	case migration.WriteAbort:
-		if w.decision == handover.Undecided {
-			w.decision = handover.Aborted
-		}
-		w.learn()
-	case migration.Checkpoint:
-		w.takeCheckpoint(a)
-	case migration.CreateTransfer:
-		if w.legs[a.Name] == nil {
-			l := leg("", "", "")
-			l.Name, l.Spec, l.CreationTimestamp = a.Name, a.Spec, metav1.NewTime(w.now)
-			w.legs[a.Name] = l
-		}
-	case migration.VerifyImage:
-		w.done[migration.StepImageVerified(a.Reference)] = true
-	case migration.CreateTarget:
-		if w.targetPod == nil {
-			w.targetsMade++
-			w.targetPod = a.Pod.DeepCopy()
-			w.targetPod.UID = types.UID(targetUID)
-			if w.targetPod.Name == w.lastTarget {
-				w.violated("the target of attempt %d has the name of one before", st.Attempt)
+// short is how the names of a hop's objects are told from those of others.
+func short(id string) string {
+	m := &v1alpha1.StatefulMigration{ObjectMeta: metav1.ObjectMeta{Name: "x", UID: types.UID(id)}}
+	return strings.TrimSuffix(strings.TrimPrefix(migration.TransferName(m, "a", 1), "x-"), "-a-1")
+}
+
+// holder finds the hold that a process which starts in a pod is under.
+func (w *world) holder(p *corev1.Pod) (id, key string) {
+	for _, c := range p.Spec.Containers {
+		for _, e := range c.Env {
+			if e.Name == handover.EnvMigration && w.holds[e.Value] != "" {
+				return w.holds[e.Value], e.Value
 			}
-			w.lastTarget = w.targetPod.Name
 		}
-		if w.targetsMade > int(st.Attempt) {
-			w.violated("%d targets were made in attempt %d", w.targetsMade, st.Attempt)
+	}
+	for _, key := range []string{string(p.UID), handover.PodSlot("ns", p.Name), handover.QueueSlot("orders")} {
+		if w.holds[key] != "" {
+			return w.holds[key], key
 		}
-	case migration.DeletePod:
-		w.deletePod(a)
-	case migration.DeleteTransfers:
-		for _, l := range w.legs {
-			at := metav1.NewTime(w.now)
-			l.DeletionTimestamp = &at
-		}
-		w.done[migration.StepTransfersDeleted] = true
-	case migration.DeleteReplayQueue:
-		if meta.FindStatusCondition(st.Conditions, v1alpha1.ConditionCommitted) == nil {
-			w.violated("the replay queue was deleted before the decision was recorded")
-		}
-		w.queue, w.queueEnded, w.done[migration.StepReplayQueueGone] = false, true, true
-	case migration.DeleteImage:
-		delete(w.images, a.Reference)
-		w.done[migration.StepImageDeleted(a.Reference)] = true
-	case migration.RemoveMarks:
-		if w.source != nil && w.source.State == handover.Held && w.decision == handover.Aborted {
-			w.source.State = handover.Live // it finds no hold any more
-		}
-		if w.sourcePod != nil && w.source.State != handover.Live {
-			w.violated("the marks were removed while the source was %s", w.source.State)
-		}
-		if w.targetPod != nil && w.target != nil && w.target.State != handover.Live {
-			w.violated("the marks were removed while the target was %s", w.target.State)
-		}
-		w.holds, w.decision, w.done[migration.StepMarksRemoved] = false, "", true
+	}
+	return "", ""
+}
+
+// start starts a fresh process in a pod.
+func (w *world) start(p *corev1.Pod) {
+	in := &instancetest.Instance{Status: handover.Status{
+		PodUID: string(p.UID), State: handover.Held, Queue: "orders", Identity: handover.IdentityMessageID,
+	}}
+	w.instances[p.UID] = in
+	w.await(p, in)
+}
+
+// await lets a process that has not begun look at the hold.
+func (w *world) await(p *corev1.Pod, in *instancetest.Instance) {
+	id, key := w.holder(p)
+	in.Migration, in.Decision = id, w.decisions[id]
+	target := key == id && id != ""
+	switch {
+	case id == "":
+		w.begin(p, in)
+	case in.Decision == handover.Undecided:
+	case target && in.Decision == handover.Aborted:
+		in.State = handover.Void
+	case target && w.sequential(), key == handover.QueueSlot("orders") && in.Decision == handover.Commit: // until the hold is gone
+	case target, in.Decision == handover.Aborted:
+		w.begin(p, in)
 	default:
-		w.violated("an unknown action: %T in %s", a, st.Phase)
+		in.State = handover.Retired
 	}
 }
 
-func (w *world) instance(role migration.Role) *instancetest.Instance {
-	if role == migration.RoleTarget {
-		return w.target
+func (w *world) sequential() bool { return w.object.Status.Strategy == v1alpha1.StrategySequential }
+
+// begin lets a fresh process take from the queue, with an empty memory.
+func (w *world) begin(p *corev1.Pod, in *instancetest.Instance) {
+	in.State = handover.Live
+	if owner := w.instances[w.state]; !w.crashed && w.born > 1 && (owner != nil || w.state == "") {
+		w.violated("a fresh process in %s takes messages while the state is with %q", p.Name, w.state)
 	}
-	return w.source
+	if w.born == 1 || w.crashed {
+		w.state = p.UID
+	}
 }
 
-func (w *world) send(a migration.Send) {
-	in, kind := w.instance(a.Role), a.Command.Kind
-	first := w.now
-	if before, ok := w.sent[a.Role][kind]; ok && before.Attempt == int32(a.Command.Attempt) {
-		first = before.First
+// write writes a decision, if none stands, and returns what stands.
+func (w *world) write(id string, d handover.Decision) handover.Decision {
+	if w.decisions[id] == handover.Undecided {
+		w.decisions[id] = d
 	}
-	s := migration.Sent{First: first, At: w.now, Attempt: int32(a.Command.Attempt), NoInstance: in == nil || in.Mute}
-	if kind == handover.Resume && w.calling != nil {
-		if w.dumpedBy(w.calling.Attempt) {
-			w.calling.Resumed = true
-		} else {
-			w.violated("RESUME before the process was dumped")
+	return w.decisions[id]
+}
+
+// settleInstances lets the instances decide among themselves.
+func (w *world) settleInstances() {
+	for _, p := range w.pods {
+		in := w.instances[p.UID]
+		if in == nil {
+			continue
 		}
-	}
-	if !s.NoInstance {
-		if kind == handover.Prepare && !w.queue {
-			w.violated("PREPARE before the replay queue")
+		switch in.State {
+		case handover.Held:
+			w.await(p, in)
+			continue
+		case handover.Frozen:
+			w.ends[in.Migration] = true
+		case handover.Replaying:
+			w.replay(p, in)
 		}
-		if newcomer := w.source != nil; kind == handover.TakeOver && newcomer != (a.Command.FencePodUID == "") {
-			w.violated("TAKEOVER fences %q off", a.Command.FencePodUID)
+		before := in.State
+		if d := in.Wants(); d != handover.Undecided {
+			w.write(in.Migration, d)
 		}
-		answer := in.Take(a.Command, w.decision)
-		w.heard[a.Role], s.Answer = &answer, &answer
-	}
-	sent := maps.Clone(w.sent[a.Role])
-	sent[kind] = s
-	w.sent[a.Role] = sent
-}
-
-func (w *world) learn() {
-	w.process.decision = map[handover.Decision]migration.Verdict{
-		handover.Undecided: migration.Undecided, handover.Commit: migration.Committed, handover.Aborted: migration.Aborted,
-	}[w.decision]
-}
-
-// takeCheckpoint calls the kubelet, which dumps and answers in turns to come.
-func (w *world) takeCheckpoint(a migration.Checkpoint) {
-	if before := w.heard[migration.RoleSource].Status; before.State != handover.Paused || before.Attempt != int(a.Attempt) {
-		w.violated("a checkpoint of a source that was %s in attempt %d", before.State, before.Attempt)
-	}
-	w.calls++
-	w.checkpoint, w.dumped = nil, false
-	w.calling = &migration.CheckpointResult{
-		Attempt: a.Attempt, Called: w.now, Before: w.heard[migration.RoleSource].Status,
-		Archive: fmt.Sprintf("checkpoint-%d.tar", w.calls),
-	}
-	w.archives[w.calling.Archive] = true // also if nobody lives to hear of it
-}
-
-// thaw is the leg that attends an attempt.
-func (w *world) thaw(attempt int32) *v1alpha1.CheckpointTransfer {
-	for _, l := range w.legs {
-		if l.Spec.Direction == v1alpha1.TransferThaw && l.Spec.Attempt == attempt {
-			return l
+		if before == handover.Frozen || in.Wants() != handover.Undecided {
+			in.Obey(w.decisions[in.Migration])
 		}
-	}
-	return nil
-}
-
-func (w *world) dumpedBy(attempt int32) bool {
-	l := w.thaw(attempt)
-	return l != nil && meta.IsStatusConditionTrue(l.Status.Conditions, v1alpha1.TransferDumped)
-}
-
-// dump lets CRIU dump the source. The agent says so, if it attends.
-func (w *world) dump() {
-	w.dumped = true
-	if l := w.thaw(w.calling.Attempt); l != nil && meta.IsStatusConditionTrue(l.Status.Conditions, v1alpha1.TransferReady) {
-		meta.SetStatusCondition(&l.Status.Conditions, metav1.Condition{Type: v1alpha1.TransferDumped, Status: metav1.ConditionTrue, Reason: "Done"})
+		w.moved(p, in, before)
 	}
 }
 
-// answer lets the kubelet answer, and the agent judge.
-func (w *world) answer() {
-	res := w.calling
-	if res == nil {
+// replay lets a copy apply what there is, to the end if that is written.
+func (w *world) replay(p *corev1.Pod, in *instancetest.Instance) {
+	source := w.instances[w.object.Status.SourcePodUID]
+	if source != nil && source.State == handover.Relaying {
+		in.Number = source.Confirmed
+	}
+	if !w.queues[handover.ReplayQueue(in.Migration)] {
+		in.GiveUp(handover.ReasonGap)
 		return
 	}
-	res.At, res.Err = w.now, w.failing
-	if h := w.heard[migration.RoleSource]; h != nil {
-		res.After = h.Status
-	}
-	if l := w.thaw(res.Attempt); l != nil && w.dumped && meta.IsStatusConditionTrue(l.Status.Conditions, v1alpha1.TransferReady) {
-		c := metav1.Condition{Type: v1alpha1.TransferComplete, Status: metav1.ConditionTrue, Reason: "Done"}
-		if w.changing && !l.Spec.KeepFrozen {
-			c.Status, c.Reason = metav1.ConditionFalse, v1alpha1.TransferReasonChanged
-			w.spoilt = res.Archive
+	if in.Fence != nil {
+		if source != nil && source.Migration == in.Migration && source.State == handover.Relaying {
+			w.violated("TAKEOVER while the source lives: it is %s", source.State)
 		}
-		meta.SetStatusCondition(&l.Status.Conditions, c)
+		in.AtEnd = true
 	}
-	w.calling, w.checkpoint, w.failing, w.changing = nil, res, nil, false
+	in.AtEnd = in.AtEnd || w.ends[in.Migration]
+	_ = p
 }
 
-func (w *world) deletePod(a migration.DeletePod) {
-	switch a.UID {
-	case sourceUID:
-		if w.decision != handover.Commit { // the marks go after it
-			w.violated("the source was deleted without COMMIT")
-		}
-		w.sourcePod, w.source = nil, nil
-	case targetUID:
-		void := w.target != nil && w.target.Reason == handover.ReasonNotPaused
-		if w.decision != handover.Aborted && !void {
-			w.violated("the target was deleted without ABORT")
-		}
-		w.targetPod, w.target = nil, nil
-		delete(w.heard, migration.RoleTarget) // the next copy has another pod
-	default:
-		w.violated("a stranger was deleted: %s", a.UID)
+// moved takes note of where the state is after an instance has gone on.
+func (w *world) moved(p *corev1.Pod, in *instancetest.Instance, before handover.State) {
+	switch {
+	case in.State == before:
+	case in.State == handover.Live && before == handover.Replaying:
+		w.state = p.UID
+	case in.State == handover.Retired && in.Sequential && w.state == p.UID:
+		w.state = ""
 	}
+}
+
+// condition reports whether a condition of a leg is true.
+func isTrue(l *v1alpha1.CheckpointTransfer, kind string) bool {
+	return l != nil && meta.IsStatusConditionTrue(l.Status.Conditions, kind)
 }

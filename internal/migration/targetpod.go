@@ -36,6 +36,7 @@ func TargetPod(m *v1alpha1.StatefulMigration, st *v1alpha1.StatefulMigrationStat
 		Spec: *source.Spec.DeepCopy(),
 	}
 	metav1.SetMetaDataLabel(&pod.ObjectMeta, v1alpha1.LabelMigration, string(m.UID))
+	pod.OwnerReferences = nil
 	for key, value := range map[string]string{
 		v1alpha1.AnnotationMigration: string(m.UID),
 		v1alpha1.AnnotationContainer: st.Container,
