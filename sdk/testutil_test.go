@@ -114,7 +114,7 @@ func (s *service) uid() (string, error) {
 		cfg.Pod.UID, cfg.Handler, cfg.Digest, cfg.Dial = t.uid, t.handle, t.digest, t.dial
 		t.Consumer = &Consumer{cfg: cfg, inbox: newInbox(), epoch: s.epoch, in: s.in.Clone()}
 		t.in.SetDigest(t.digest)
-		t.Consumer.state.Store(t.in.State())
+		t.tell()
 		s.twin, s.want = t, ""
 	}
 	return s.pod, nil
