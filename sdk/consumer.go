@@ -15,8 +15,8 @@ type Consumer struct {
 	cfg   Config
 	inbox *inbox
 	epoch time.Time // of the instance's clock: monotonic, goes on in a restored process
-	state atomic.Value
-	owner atomic.Bool
+	// standing is where the instance stands, for other goroutines.
+	standing atomic.Pointer[standing]
 	// others is how many more consumers the queue had, besides this one, when
 	// this one began to consume; -1: it has not yet.
 	others atomic.Int64
@@ -25,6 +25,18 @@ type Consumer struct {
 	in      *handover.Instance
 	session *session
 	began   time.Time // of the session
+}
+
+type standing struct {
+	place
+	changed chan struct{} // closed when another standing has taken its place
+}
+
+type place struct {
+	state     handover.State
+	owner     bool
+	successor string
+	pod       string
 }
 
 // New makes a Consumer. It does not connect yet.
@@ -57,12 +69,30 @@ func New(cfg Config) (*Consumer, error) {
 }
 
 // State is where this instance stands in a migration; Live in ordinary times.
-func (c *Consumer) State() handover.State { return c.state.Load().(handover.State) }
+func (c *Consumer) State() handover.State { return c.standing.Load().state }
 
 // Owner reports whether this process owns the service's state: whether what it
 // holds in memory is the present truth. It is false in a copy that is not live
-// yet and in a source that waits for the copy to take over.
-func (c *Consumer) Owner() bool { return c.owner.Load() }
+// yet and in a source that waits for the copy to take over. (A process that is
+// cut off from the broker and taken over as dead cannot know.)
+func (c *Consumer) Owner() bool {
+	s := c.standing.Load()
+	if s.owner && s.state == handover.Paused {
+		// The state in which images are taken: this may be a copy that runs
+		// again and has not been told so.
+		pod, err := c.cfg.Pod.UID()
+		return err != nil && s.pod == "" || err == nil && pod == s.pod
+	}
+	return s.owner
+}
+
+// Successor is the address (an IP) of the pod in which the state lives now;
+// empty if this process has not retired, or was not told.
+func (c *Consumer) Successor() string { return c.standing.Load().successor }
+
+// Changed is closed at the next change of State, Owner or Successor. Ask for it
+// before them, so that no change is missed.
+func (c *Consumer) Changed() <-chan struct{} { return c.standing.Load().changed }
 
 // Run consumes until ctx ends, over any number of connections. When ctx ends it
 // finishes what is in hand, bounded by Config.ShutdownGrace, and returns nil.
@@ -154,8 +184,17 @@ func (c *Consumer) step(ev handover.Event) {
 
 // tell makes known to other goroutines where the instance stands.
 func (c *Consumer) tell() {
-	c.state.Store(c.in.State())
-	c.owner.Store(c.in.Owner())
+	s := &standing{
+		place:   place{state: c.in.State(), owner: c.in.Owner(), successor: c.in.Successor(), pod: c.in.Pod()},
+		changed: make(chan struct{}),
+	}
+	switch before := c.standing.Load(); {
+	case before == nil:
+		c.standing.Store(s)
+	case before.place != s.place:
+		c.standing.Store(s)
+		close(before.changed)
+	}
 }
 
 func (c *Consumer) now() time.Duration { return time.Since(c.epoch) }

@@ -147,6 +147,9 @@ func TestMove(t *testing.T) {
 			if !target.Owner() || s.source.Owner() {
 				t.Error("the target is not the only owner")
 			}
+			if got := s.source.Successor(); got != successor || target.Successor() != "" {
+				t.Errorf("the source names %q its successor", got)
+			}
 			s.judge(target)
 		})
 	}

@@ -109,15 +109,20 @@ func (s *service) uid() (string, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.want != "" && s.Consumer != nil && s.in.State() == handover.Paused {
-		t := &service{t: s.t, pod: s.want, work: s.work, out: s.out, call: s.call, keys: s.keys, applied: slices.Clone(s.applied)}
-		cfg := s.cfg
-		cfg.Pod.UID, cfg.Handler, cfg.Digest, cfg.Dial = t.uid, t.handle, t.digest, t.dial
-		t.Consumer = &Consumer{cfg: cfg, inbox: newInbox(), epoch: s.epoch, in: s.in.Clone()}
-		t.in.SetDigest(t.digest)
-		t.Consumer.state.Store(t.in.State())
-		s.twin, s.want = t, ""
+		s.twin, s.want = s.copyTo(s.want), ""
 	}
 	return s.pod, nil
+}
+
+// copyTo is the image of a service of which nothing runs, to wake in another pod.
+func (s *service) copyTo(pod string) *service {
+	t := &service{t: s.t, pod: pod, work: s.work, out: s.out, call: s.call, keys: s.keys, applied: slices.Clone(s.applied)}
+	cfg := s.cfg
+	cfg.Pod.UID, cfg.Handler, cfg.Digest, cfg.Dial = t.uid, t.handle, t.digest, t.dial
+	t.Consumer = &Consumer{cfg: cfg, inbox: newInbox(), epoch: s.epoch, in: s.in.Clone()}
+	t.in.SetDigest(t.digest)
+	t.tell()
+	return t
 }
 
 func (s *service) dial(network, addr string) (net.Conn, error) {
@@ -194,6 +199,8 @@ func (s *service) start() {
 	})
 }
 
+const successor = "10.0.0.7"
+
 // manager speaks the manager's side of the protocol.
 type manager struct {
 	t       testing.TB
@@ -203,10 +210,11 @@ type manager struct {
 	inbox   <-chan amqp.Delivery
 	returns chan amqp.Return
 
-	migration string
-	attempt   int
-	replay    string
-	fence     string // the pod that TAKEOVER names
+	migration  string
+	attempt    int
+	replay     string
+	fence      string // the pod that TAKEOVER names
+	sequential bool
 }
 
 func newManager(t testing.TB, migration string) *manager {
@@ -230,9 +238,16 @@ func newManager(t testing.TB, migration string) *manager {
 
 func (m *manager) send(pod string, kind handover.CommandKind, deadline time.Duration) {
 	m.t.Helper()
-	body, err := json.Marshal(handover.Command{
+	c := handover.Command{
 		Version: handover.Version, Kind: kind, Migration: m.migration, Attempt: m.attempt, Epoch: 1, PodUID: pod,
-		ReplayQueue: m.replay, FencePodUID: m.fence, DeadlineMillis: deadline.Milliseconds(), LeaseMillis: 30_000, ReportMillis: 20})
+		ReplayQueue: m.replay, FencePodUID: m.fence, DeadlineMillis: deadline.Milliseconds(), LeaseMillis: 30_000, ReportMillis: 20}
+	switch kind {
+	case handover.Prepare:
+		c.Sequential = m.sequential
+	case handover.Freeze:
+		c.Successor = successor
+	}
+	body, err := json.Marshal(c)
 	must(m.t, err)
 	must(m.t, m.ch.PublishWithContext(context.Background(), "", handover.ControlQueue(pod), true, false,
 		amqp.Publishing{ReplyTo: m.reports, Type: handover.TypeCommand, Body: body}))

@@ -25,7 +25,7 @@ var source = from(handover.Draining, handover.Paused, handover.Relaying, handove
 
 // Transitions are all changes of state that there are.
 var Transitions = []Transition{
-	{from(handover.Held), handover.Live, "no hold, or the decision lets it start"},
+	{from(handover.Held), handover.Live, "no hold (any more),\nor the decision lets it start"},
 	{from(handover.Held), handover.Retired, "in the source's place:\nCOMMIT read"},
 	{from(handover.Held), handover.Void, "in the target pod:\nABORT read"},
 
@@ -37,14 +37,14 @@ var Transitions = []Transition{
 	{from(handover.Relaying), handover.Draining, "PREPARE (next attempt)"},
 	{from(handover.Relaying), handover.Finishing, "FREEZE"},
 	{from(handover.Finishing), handover.Relaying, "deadline"},
-	{from(handover.Finishing), handover.Frozen, "END_REPLAY confirmed"},
+	{from(handover.Finishing), handover.Frozen, "END_REPLAY confirmed\n(sequential: it writes COMMIT)"},
 	{source, handover.Live, "ABORT read"},
 	{source, handover.Retired, "COMMIT read"},
 
 	{from(handover.Paused), handover.Restored, "finds itself in another pod"},
 	{from(handover.Restored), handover.Replaying, "START_REPLAY"},
-	{from(handover.Replaying), handover.Live, "END_REPLAY applied,\nCOMMIT won"},
-	{from(handover.Restored, handover.Replaying), handover.Void, "ABORT read"},
+	{from(handover.Replaying), handover.Live, "END_REPLAY applied,\nCOMMIT won (sequential: stands)"},
+	{from(handover.Restored, handover.Replaying), handover.Void, "ABORT read, or it gives up"},
 	{from(handover.Live, handover.Draining, handover.Relaying, handover.Finishing, handover.Frozen,
 		handover.Retired, handover.Restored, handover.Replaying, handover.Held), handover.Void, "finds itself in another pod"},
 }

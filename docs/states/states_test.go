@@ -44,6 +44,7 @@ func TestTable(t *testing.T) {
 	seen := map[change]bool{}
 	for seed := range uint64(20_000) {
 		w := walk{rnd: rand.New(rand.NewPCG(seed, 0)), pod: "a", in: handover.New(handover.Config{Queue: "q", Prefetch: 2, Incarnation: "i"})}
+		w.sequential = w.chance(3)
 		for range 120 {
 			before := w.in.State()
 			ev := w.event()
@@ -77,6 +78,8 @@ type walk struct {
 	hold      *handover.HoldView
 	attempt   int
 	tag       uint64
+
+	sequential bool
 }
 
 func (w *walk) chance(in int) bool { return w.rnd.IntN(in) == 0 }
@@ -89,6 +92,7 @@ func (w *walk) event() handover.Event {
 		}
 		if w.hold == nil && !w.in.Begun() && w.chance(2) {
 			w.hold = &handover.HoldView{Hold: handover.Hold{Migration: "m", DeadlineMillis: 100}, Target: w.chance(2)}
+			w.hold.Sibling, w.hold.Hold.Sequential = !w.hold.Target && w.chance(2), w.sequential
 		}
 		w.connected = true
 		return handover.Connected{Pod: w.pod, Decision: w.decision, Hold: w.view()}
@@ -148,7 +152,7 @@ func (w *walk) command() handover.Event {
 	if c.Kind == handover.Prepare && w.chance(2) {
 		w.attempt++
 	}
-	c.Attempt = w.attempt
+	c.Attempt, c.Sequential = w.attempt, w.sequential && c.Kind == handover.Prepare
 	return handover.Commanded{Command: c, ReplyTo: "r"}
 }
 

@@ -7,7 +7,11 @@
 //	AMQP_URL      the broker
 //	QUEUE         the queue to count
 //	OUTPUT_QUEUE  the queue for the outputs
-//	LISTEN        address of the HTTP server (default :8080): /state, /healthz
+//	LISTEN        address of the HTTP server (default :8080): /count for clients;
+//	              /state, what is in the memory of this very process; /healthz
+//	READS         what /count does in a process that does not own the state: pass
+//	              (default: wait for it, or pass the request on to who owns it),
+//	              refuse (503), any (answer with what is in memory, right or wrong)
 //	WORK          time that each message takes, for example 2ms (default none)
 //	OUTSIDE       time of a call to the outside that each message makes (default: no
 //	              call). Its answer becomes part of the state; a replay has the recorded one
@@ -33,6 +37,7 @@ import (
 	"ms2m.dev/ms2m/examples/counter/ledger"
 	"ms2m.dev/ms2m/sdk"
 	"ms2m.dev/ms2m/sdk/handover"
+	"ms2m.dev/ms2m/sdk/ownerhttp"
 )
 
 func main() {
@@ -85,7 +90,11 @@ func run(ctx context.Context) error {
 	if address == "" {
 		address = ":8080"
 	}
-	stop, err := c.serve(ctx, address)
+	reads, err := c.reads(os.Getenv("READS"))
+	if err != nil {
+		return err
+	}
+	stop, err := c.serve(ctx, address, reads)
 	if err != nil {
 		return err
 	}
@@ -164,8 +173,9 @@ func (c *counter) count(_ context.Context, m *sdk.Message) error {
 }
 
 // serve listens in the background until stop.
-func (c *counter) serve(ctx context.Context, address string) (stop func(), err error) {
+func (c *counter) serve(ctx context.Context, address string, reads http.Handler) (stop func(), err error) {
 	mux := http.NewServeMux()
+	mux.Handle("GET /count", reads)
 	mux.HandleFunc("GET /state", c.serveState)
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, "ok") })
 
@@ -193,4 +203,33 @@ func (c *counter) serveState(w http.ResponseWriter, _ *http.Request) {
 	s.Owner, s.Consumer = c.consumer.Owner(), string(c.consumer.State())
 	w.Header().Set("Content-Type", "application/json")
 	_ = json.NewEncoder(w).Encode(s) // a client that went away
+}
+
+// reads is /count, as READS says.
+func (c *counter) reads(how string) (http.Handler, error) {
+	count := http.HandlerFunc(c.serveCount)
+	switch how {
+	case "", "pass":
+		return ownerhttp.Handler(c.consumer, count), nil
+	case "refuse":
+		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			if !c.consumer.Owner() {
+				w.Header().Set("Retry-After", "1")
+				http.Error(w, "this process does not own the count", http.StatusServiceUnavailable)
+				return
+			}
+			count(w, r)
+		}), nil
+	case "any":
+		return count, nil
+	}
+	return nil, fmt.Errorf("READS is %q, must be pass, refuse or any", how)
+}
+
+func (c *counter) serveCount(w http.ResponseWriter, _ *http.Request) {
+	answer := ledger.Count{Owner: c.consumer.Owner()}
+	answer.Hostname, _ = os.Hostname()
+	answer.Count = c.ledger.State().Count
+	w.Header().Set("Content-Type", "application/json")
+	_ = json.NewEncoder(w).Encode(answer) // a client that went away
 }

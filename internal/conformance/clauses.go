@@ -140,6 +140,21 @@ var Scenarios = []Scenario{
 	{"held-6", []Clause{{"held.source-waits", "The source's pod, undecided: Held; ABORT comes: it starts."}}, held{slot: "pod", decision: handover.Aborted, later: true, want: handover.Live}.play},
 	{"held-7", []Clause{{"held.source-deadline", "The source's pod, undecided at the hold's deadline: it writes ABORT, and starts."}}, held{slot: "pod", timeout: true, want: handover.Live}.play},
 	{"held-8", []Clause{{"held.pod-slot", "A pod of the source's name, COMMIT comes: Retired."}}, held{slot: "name", decision: handover.Commit, later: true, want: handover.Retired}.play},
-	{"held-9", []Clause{{"held.queue-slot", "A consumer of the source's queue, COMMIT comes: Retired."}}, held{slot: "queue", decision: handover.Commit, later: true, want: handover.Retired}.play},
+	{"held-9", []Clause{{"held.queue-slot", "A consumer of the source's queue elsewhere, COMMIT: Held until the hold is gone, then it starts."}}, heldOn{}.play},
 	{"held-10", []Clause{{"held.target-deadline", "Target pod, undecided at the hold's deadline: it writes ABORT, and is Void."}}, held{env: true, timeout: true, want: handover.Void}.play},
+	{"held-11", []Clause{{"held.queue-slot-abort", "A consumer of the source's queue elsewhere, ABORT comes: it starts."}}, held{slot: "queue", decision: handover.Aborted, later: true, want: handover.Live}.play},
+	{"held-12", []Clause{{"held.queue-slot-deadline", "The same, COMMIT, and the hold stays: it starts at the hold's deadline, counted from COMMIT."}}, heldOn{forgotten: true}.play},
+	{"held-13", []Clause{{"held.sequential", "Target pod, the hold says sequential, COMMIT: Held until the hold is gone, then it starts."}}, heldOn{sequential: true}.play},
+
+	{"sequential", []Clause{
+		{"sequential.commits", "In a sequential migration the source writes COMMIT when END_REPLAY is confirmed, not before."},
+		{"sequential.retires", "Then it is Retired."},
+	}, sequentialSource},
+	{"sequential-abort", []Clause{{"sequential-abort.live", "If ABORT stands then, it is Live."}}, sequentialAborted},
+	{"sequential-copy", []Clause{
+		{"sequential-copy.waits", "A copy of its image stays Restored when COMMIT stands."},
+		{"sequential-copy.goes-on", "It replays on when it reads COMMIT before END_REPLAY."},
+		{"sequential-copy.live", "At END_REPLAY it is LIVE, in the source's state."},
+	}, sequentialCopy},
+	{"sequential-gap", []Clause{{"sequential-gap.void", "A copy that gives up finds COMMIT, and is Void for its own reason."}}, sequentialGap},
 }

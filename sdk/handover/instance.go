@@ -145,6 +145,9 @@ func New(cfg Config) *Instance {
 // State is the present state.
 func (in *Instance) State() State { return in.state }
 
+// Pod is the pod this process last found itself in; empty if it cannot tell.
+func (in *Instance) Pod() string { return in.pod }
+
 // Owner reports whether this process owns the service's state: whether what it
 // holds in memory is the present truth. A source gives that up when it
 // publishes END_REPLAY, for the target may take over from that moment on. One

@@ -18,15 +18,16 @@ type simEntry struct {
 }
 
 type simBroker struct {
-	primary  []simMessage
-	conns    []*simConn // that the broker keeps
-	replay   []simEntry
-	down     bool // the replay queue is not up
-	decision Decision
-	decided  int // decisions that took effect; more than one is a fault
-	held     bool
-	outputs  []string
-	fault    string
+	primary    []simMessage
+	conns      []*simConn // that the broker keeps
+	replay     []simEntry
+	down       bool // the replay queue is not up
+	decision   Decision
+	decided    int // decisions that took effect; more than one is a fault
+	held       bool
+	sequential bool // … and the hold says so
+	outputs    []string
+	fault      string
 }
 
 type simDelivery struct {
@@ -95,7 +96,7 @@ func (b *simBroker) view(pod string) *HoldView {
 		return nil
 	}
 	return &HoldView{Target: pod != simSource, Decision: b.decision, Hold: Hold{
-		Version: Version, Migration: simMigration, SourcePod: simSource, DeadlineMillis: 100_000}}
+		Version: Version, Migration: simMigration, SourcePod: simSource, DeadlineMillis: 100_000, Sequential: b.sequential}}
 }
 
 // overlap is invariant 1: no two connections take from the primary at once.

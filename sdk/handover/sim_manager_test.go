@@ -2,6 +2,7 @@ package handover
 
 import (
 	"fmt"
+	"slices"
 	"time"
 )
 
@@ -14,6 +15,8 @@ type simManager struct {
 	target  string      // pod of the present attempt
 	image   *simProcess // the copy, not yet started
 	lost    bool        // the source's process is taken for dead
+	zombie  *simProcess // … though it lives
+	copies  int         // made of the image, in a sequential migration
 	gaveUp  bool
 	dead    bool
 }
@@ -21,7 +24,7 @@ type simManager struct {
 func (s *sim) command(m *simManager, p *simProcess, kind CommandKind, deadline time.Duration) {
 	c := Command{
 		Version: Version, Kind: kind, Migration: simMigration, Attempt: m.attempt, Epoch: m.epoch,
-		PodUID: p.pod, ReplayQueue: "r", DeadlineMillis: deadline.Milliseconds(), LeaseMillis: 60_000}
+		PodUID: p.pod, ReplayQueue: "r", DeadlineMillis: deadline.Milliseconds(), LeaseMillis: 60_000, Sequential: kind == Prepare && s.o.sequential}
 	if kind == TakeOver {
 		c.FencePodUID = simSource
 		if n := s.in(simSource); n != nil && n.lost && n.in.connected {
@@ -42,6 +45,10 @@ func (s *sim) hand(c Command) {
 // move lets the manager do the next thing, if there is one.
 func (m *simManager) move(s *sim) {
 	if m.dead {
+		return
+	}
+	if s.o.sequential {
+		m.moveSequential(s)
 		return
 	}
 	src := s.in(simSource)
@@ -85,6 +92,80 @@ func (m *simManager) move(s *sim) {
 		s.command(m, tgt, TakeOver, 0)
 	case state == Paused:
 		s.command(m, src, Resume, 0)
+	case state == Relaying && s.r.IntN(4) == 0:
+		s.command(m, src, Freeze, 20*time.Second)
+	}
+}
+
+// moveSequential is move in a sequential migration: at COMMIT the source goes,
+// and copies are made of the image, one after the other, until one is live.
+func (m *simManager) moveSequential(s *sim) {
+	src, tgt := s.in(simSource), s.in(m.target)
+	if s.b.decision == Undecided {
+		m.lost = m.lost || src == nil || src.lost
+	}
+	switch {
+	case s.b.decision == Aborted:
+		for _, p := range s.procs {
+			if !p.dead && (p.in.inMigration() || p.in.State() == Held) {
+				s.command(m, p, Abort, 0)
+			}
+		}
+	case s.b.decision == Undecided && !m.lost:
+		m.freezeSequential(s, src)
+	case m.image == nil:
+		m.giveUp(s)
+	case src != nil && src != m.zombie: // its pod must be gone before its owner makes another
+		s.command(m, src, Retire, 0)
+		if s.r.IntN(2) == 0 {
+			s.crash(src, s.o.half && s.r.IntN(2) == 0, false)
+		}
+	case tgt == nil:
+		s.bury()
+		m.copies++
+		m.target = fmt.Sprint("pod-b", m.copies)
+		tgt = m.image.copy(m.target)
+		tgt.name += fmt.Sprint(m.copies)
+		s.procs = append(s.procs, tgt)
+		s.step(tgt, Disconnected{})
+	case tgt.in.State() == Restored:
+		deadline := 100 * time.Second
+		if m.copies <= s.o.copies && s.r.IntN(2) == 0 {
+			deadline = time.Second // which may be too short
+		}
+		s.command(m, tgt, StartReplay, deadline)
+	case tgt.in.State() == Replaying && (m.lost || s.r.IntN(8) == 0):
+		s.command(m, tgt, TakeOver, 0)
+	case tgt.in.State() == Replaying && s.r.IntN(4) == 0:
+		s.command(m, tgt, Retire, 0)
+	case tgt.in.State() == Replaying:
+	case tgt.in.State() != Live: // Void, or a fresh process
+		s.crash(tgt, s.o.half && s.r.IntN(2) == 0, false)
+	}
+}
+
+// bury takes out what can do nothing any more, but for the source.
+func (s *sim) bury() {
+	s.procs = slices.DeleteFunc(s.procs, func(p *simProcess) bool {
+		if p.dead && p.pod != simSource {
+			s.gone = append(s.gone, p)
+			return true
+		}
+		return false
+	})
+}
+
+// freezeSequential gets an image that is good for certain, for it cannot be
+// tried before there is no way back, and freezes the source.
+func (m *simManager) freezeSequential(s *sim, src *simProcess) {
+	state := src.in.State()
+	switch {
+	case state == Paused && m.image == nil && src.in.m.attempt == m.attempt:
+		m.image = src.copy("")
+	case state == Paused:
+		s.command(m, src, Resume, 0)
+	case m.image == nil:
+		m.checkpoint(s, src, state)
 	case state == Relaying && s.r.IntN(4) == 0:
 		s.command(m, src, Freeze, 20*time.Second)
 	}

@@ -35,7 +35,8 @@ type sim struct {
 	r       *rand.Rand
 	now     time.Duration
 	procs   []*simProcess
-	sent    []Command // by managers
+	gone    []*simProcess // copies that another was made after
+	sent    []Command     // by managers
 	cfg     Config
 	cuts    int // connections lost
 	crashes int
@@ -191,7 +192,6 @@ func (s *sim) crash(p *simProcess, half, restart bool) {
 		s.cut(p, half)
 	}
 	p.dead = true
-	s.crashes++
 	if restart {
 		s.start(p.name+"'", p.pod).lost = true
 	}

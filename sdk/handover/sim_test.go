@@ -30,6 +30,8 @@ type simOptions struct {
 	keys       int  // handlers run in parallel, by so many keys
 	twice      bool // messages may be published twice
 	outcomes   bool // handlers reject, and give back
+	sequential bool // the source goes before the copy is made
+	copies     int  // copies that may die before they are live, and are made again
 }
 
 // TestHandover runs random schedules of the real transition code against the
@@ -37,16 +39,18 @@ type simOptions struct {
 // applied every message once, in order.
 func TestHandover(t *testing.T) {
 	for name, o := range map[string]simOptions{
-		"calm":        {},
-		"connections": {cuts: 3, half: true, twice: true},
-		"abort":       {cuts: 2, abort: true, outcomes: true},
-		"late images": {cuts: 1, abort: true, lateImages: true},
-		"crashes":     {cuts: 1, half: true, crashes: 2},
-		"zombies":     {cuts: 4, half: true, zombie: true},
-		"restarts":    {cuts: 1, restart: true},
-		"managers":    {cuts: 1, manager: true, late: true, abort: true},
-		"keys":        {cuts: 2, keys: 3, crashes: 1, twice: true},
-		"everything":  {cuts: 3, half: true, abort: true, lateImages: true, crashes: 1, zombie: true, manager: true, late: true, restart: true, keys: 3, outcomes: true},
+		"calm":                  {},
+		"connections":           {cuts: 3, half: true, twice: true},
+		"abort":                 {cuts: 2, abort: true, outcomes: true},
+		"late images":           {cuts: 1, abort: true, lateImages: true},
+		"crashes":               {cuts: 1, half: true, crashes: 2},
+		"zombies":               {cuts: 4, half: true, zombie: true},
+		"restarts":              {cuts: 1, restart: true},
+		"managers":              {cuts: 1, manager: true, late: true, abort: true},
+		"keys":                  {cuts: 2, keys: 3, crashes: 1, twice: true},
+		"everything":            {cuts: 3, half: true, abort: true, lateImages: true, crashes: 1, zombie: true, manager: true, late: true, restart: true, keys: 3, outcomes: true},
+		"sequential":            {cuts: 2, half: true, abort: true, sequential: true, copies: 2, twice: true, outcomes: true},
+		"sequential everything": {cuts: 3, half: true, abort: true, sequential: true, copies: 3, crashes: 1, zombie: true, manager: true, late: true, restart: true, keys: 3},
 	} {
 		t.Run(strings.ReplaceAll(name, " ", "-"), func(t *testing.T) {
 			t.Parallel()
@@ -80,6 +84,9 @@ func (o simOptions) ends() []string {
 	if o.lateImages {
 		ends = append(ends, "COMMIT by another attempt")
 	}
+	if o.copies > 0 {
+		ends = append(ends, "COMMIT by another copy")
+	}
 	return ends
 }
 
@@ -88,6 +95,7 @@ func runSim(t *testing.T, o simOptions, seed uint64) string {
 	s := newSim(r, o)
 	want := slices.Clone(s.b.primary)
 	m := &simManager{epoch: 1}
+	s.b.sequential = o.sequential
 	var trace []string
 	fail := func(f string, a ...any) {
 		t.Helper()
@@ -113,7 +121,7 @@ func runSim(t *testing.T, o simOptions, seed uint64) string {
 			fail("two decisions")
 		}
 	}
-	for _, p := range s.procs {
+	for _, p := range append(s.gone, s.procs...) {
 		switch p.in.why {
 		case ReasonGap, ReasonRelayBroken:
 			if o.restart && o.abort { // among all the rest it can be away for longer than patience lasts
@@ -128,6 +136,8 @@ func runSim(t *testing.T, o simOptions, seed uint64) string {
 	switch {
 	case s.b.decision == Commit && m.lost:
 		return "COMMIT by takeover"
+	case s.b.decision == Commit && m.copies > 1:
+		return "COMMIT by another copy"
 	case s.b.decision == Commit && m.attempt > 1:
 		return "COMMIT by another attempt"
 	}
@@ -215,8 +225,12 @@ func (s *sim) disturb(m *simManager, p *simProcess, k int, calm bool) string {
 		m.giveUp(s)
 		return "abort"
 	case k == 38 && s.crashes < o.crashes && s.b.decision == Undecided && s.b.held && rarely:
+		s.crashes++
 		s.crash(p, o.half && r.IntN(2) == 0, r.IntN(3) > 0)
 		return "crash " + p.name
+	case k == 38 && m.copies <= o.copies && (p.in.State() == Restored || p.in.State() == Replaying) && r.IntN(3) == 0:
+		s.crash(p, o.half && r.IntN(2) == 0, r.IntN(2) == 0)
+		return "crash the copy " + p.name
 	case k == 39 && o.late && len(s.sent) > 0:
 		c := s.sent[r.IntN(len(s.sent))]
 		s.hand(c)
@@ -224,14 +238,14 @@ func (s *sim) disturb(m *simManager, p *simProcess, k int, calm bool) string {
 	case k == 40 && o.manager && rarely:
 		m.replaced()
 		return "another manager"
-	case k == 41 && o.manager && rarely && r.IntN(4) == 0:
+	case k == 41 && o.manager && !o.sequential && rarely && r.IntN(4) == 0:
 		m.dead = true
 		return "the manager dies for good"
 	case k == 42 && o.restart && rarely:
 		s.b.down = !s.b.down
 		return "replay queue up or down"
 	case k == 43 && o.zombie && r.IntN(3) == 0 && p.pod == simSource && p.conn == nil && s.b.held:
-		m.lost = true // its node is cut off, and its pod was deleted by force
+		m.lost, m.zombie = true, p // its node is cut off, and its pod was deleted by force
 		s.cuts++
 		return "source taken for dead"
 	}
@@ -293,6 +307,9 @@ func (s *sim) settled() bool {
 			left += len(p.conn.unacked)
 		}
 	}
+	if s.o.sequential && s.b.decision == Commit && !owned {
+		return false // another copy is to be made
+	}
 	return s.quiet() && (left == 0 || !owned)
 }
 
@@ -308,7 +325,7 @@ func (s *sim) judge(want []simMessage, fail func(string, ...any)) {
 		}
 	}
 	if owner == nil {
-		if s.crashes == 0 {
+		if s.crashes == 0 || s.o.sequential && s.b.decision == Commit {
 			fail("no owner: %s", s.describe())
 		}
 		return // nobody is left to have lost anything

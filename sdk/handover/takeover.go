@@ -26,7 +26,10 @@ func (in *Instance) takeThePlace() {
 	if in.state != Replaying || in.want != Undecided || !in.connected || !t.asked {
 		return
 	}
-	if t.pod == "" {
+	if t.pod == "" || in.decision == Commit {
+		// Behind COMMIT the queue is whole: the source's END_REPLAY is in it, or
+		// an earlier copy had the fence. A source that came back and read COMMIT
+		// would keep its control queue for as long as it lives.
 		t.fenced = true
 	}
 	switch {

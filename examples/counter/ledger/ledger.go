@@ -49,6 +49,14 @@ type State struct {
 	Consumer string `json:"consumer"`
 }
 
+// Count is what the counter answers its clients.
+type Count struct {
+	Count    uint64 `json:"count"`
+	Hostname string `json:"hostname"` // of the pod that answered
+	// Owner tells whether that process owned the state before it looked at it.
+	Owner bool `json:"owner"`
+}
+
 // New makes an empty Ledger.
 func New() *Ledger { return &Ledger{producers: make(map[string]Producer)} }
 
