@@ -109,6 +109,7 @@ func run() error {
 		Policy:         o.policy,
 		Kubelet:        checkpointer,
 		Registry:       newRegistry(o),
+		Access:         controller.AccessOf(mgr.GetClient()),
 		Brokers:        controller.RabbitMQ(pool),
 		Sessions:       sessions,
 		AgentNamespace: o.agentNamespace,

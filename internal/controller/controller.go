@@ -38,6 +38,7 @@ type Reconciler struct {
 	Policy   migration.Policy
 	Kubelet  Checkpointer
 	Registry Registry
+	Access   Access
 	Brokers  Brokers
 	Sessions *Sessions
 	// AgentNamespace is where the node agents run.

@@ -14,6 +14,7 @@ import (
 	reflect "reflect"
 
 	gomock "go.uber.org/mock/gomock"
+	v1 "k8s.io/api/authorization/v1"
 	broker "ms2m.dev/ms2m/internal/broker"
 	controller "ms2m.dev/ms2m/internal/controller"
 	handover "ms2m.dev/ms2m/sdk/handover"
@@ -56,6 +57,45 @@ func (m *MockCheckpointer) Checkpoint(ctx context.Context, node, namespace, pod,
 func (mr *MockCheckpointerMockRecorder) Checkpoint(ctx, node, namespace, pod, container any) *gomock.Call {
 	mr.mock.ctrl.T.Helper()
 	return mr.mock.ctrl.RecordCallWithMethodType(mr.mock, "Checkpoint", reflect.TypeOf((*MockCheckpointer)(nil).Checkpoint), ctx, node, namespace, pod, container)
+}
+
+// MockAccess is a mock of Access interface.
+type MockAccess struct {
+	ctrl     *gomock.Controller
+	recorder *MockAccessMockRecorder
+	isgomock struct{}
+}
+
+// MockAccessMockRecorder is the mock recorder for MockAccess.
+type MockAccessMockRecorder struct {
+	mock *MockAccess
+}
+
+// NewMockAccess creates a new mock instance.
+func NewMockAccess(ctrl *gomock.Controller) *MockAccess {
+	mock := &MockAccess{ctrl: ctrl}
+	mock.recorder = &MockAccessMockRecorder{mock}
+	return mock
+}
+
+// EXPECT returns an object that allows the caller to indicate expected use.
+func (m *MockAccess) EXPECT() *MockAccessMockRecorder {
+	return m.recorder
+}
+
+// Allowed mocks base method.
+func (m *MockAccess) Allowed(ctx context.Context, what v1.ResourceAttributes) (bool, error) {
+	m.ctrl.T.Helper()
+	ret := m.ctrl.Call(m, "Allowed", ctx, what)
+	ret0, _ := ret[0].(bool)
+	ret1, _ := ret[1].(error)
+	return ret0, ret1
+}
+
+// Allowed indicates an expected call of Allowed.
+func (mr *MockAccessMockRecorder) Allowed(ctx, what any) *gomock.Call {
+	mr.mock.ctrl.T.Helper()
+	return mr.mock.ctrl.RecordCallWithMethodType(mr.mock, "Allowed", reflect.TypeOf((*MockAccess)(nil).Allowed), ctx, what)
 }
 
 // MockRegistry is a mock of Registry interface.

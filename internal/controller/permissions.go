@@ -6,6 +6,7 @@ import (
 	"time"
 
 	authorizationv1 "k8s.io/api/authorization/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"ms2m.dev/ms2m/internal/migration"
 )
@@ -55,17 +56,17 @@ type review struct {
 func (s *scope) forbidden(ctx context.Context) ([]string, error) {
 	var out []string
 	for _, p := range append(permissions[:len(permissions):len(permissions)], s.kubeletPermission()) {
-		r := &authorizationv1.SelfSubjectAccessReview{Spec: authorizationv1.SelfSubjectAccessReviewSpec{
-			ResourceAttributes: &authorizationv1.ResourceAttributes{
-				Namespace: s.object.Namespace, Verb: p.verb, Group: p.group, Resource: p.resource, Subresource: p.subresource,
-			}}}
-		if p.resource == "nodes" {
-			r.Spec.ResourceAttributes.Namespace = ""
+		what := authorizationv1.ResourceAttributes{
+			Namespace: s.object.Namespace, Verb: p.verb, Group: p.group, Resource: p.resource, Subresource: p.subresource,
 		}
-		if err := s.Client.Create(ctx, r); err != nil {
+		if p.resource == "nodes" {
+			what.Namespace = ""
+		}
+		allowed, err := s.Access.Allowed(ctx, what)
+		if err != nil {
 			return nil, err
 		}
-		if !r.Status.Allowed {
+		if !allowed {
 			name := p.resource
 			if p.subresource != "" {
 				name += "/" + p.subresource
@@ -74,6 +75,17 @@ func (s *scope) forbidden(ctx context.Context) ([]string, error) {
 		}
 	}
 	return out, nil
+}
+
+// AccessOf asks the API server what its client may do.
+func AccessOf(c client.Client) Access { return apiAccess{c} }
+
+type apiAccess struct{ client client.Client }
+
+func (a apiAccess) Allowed(ctx context.Context, what authorizationv1.ResourceAttributes) (bool, error) {
+	review := &authorizationv1.SelfSubjectAccessReview{Spec: authorizationv1.SelfSubjectAccessReviewSpec{ResourceAttributes: &what}}
+	err := a.client.Create(ctx, review)
+	return review.Status.Allowed, err
 }
 
 // kubeletPermission is what checkpoints take, by the way in which kubelets are reached.

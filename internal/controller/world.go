@@ -3,6 +3,8 @@ package controller
 import (
 	"context"
 
+	authorizationv1 "k8s.io/api/authorization/v1"
+
 	"ms2m.dev/ms2m/internal/broker"
 	"ms2m.dev/ms2m/sdk/handover"
 )
@@ -13,6 +15,11 @@ import (
 type Checkpointer interface {
 	// Checkpoint returns the archive's file name on the node.
 	Checkpoint(ctx context.Context, node, namespace, pod, container string) (archive string, err error)
+}
+
+// Access knows what the manager may do.
+type Access interface {
+	Allowed(ctx context.Context, what authorizationv1.ResourceAttributes) (bool, error)
 }
 
 // Registry knows checkpoints in repositories, addressed by digest.
