@@ -11,6 +11,7 @@ import (
 	"os"
 
 	"github.com/go-logr/logr"
+	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/utils/clock"
 	"ms2m.dev/ms2m/api/v1alpha1"
@@ -27,6 +28,7 @@ import (
 
 type options struct {
 	node, podUID    string
+	pod, namespace  string
 	archives, pods  string
 	socket, root    string
 	install         bool
@@ -40,6 +42,8 @@ func main() {
 	o := options{restart: install.RestartAuto}
 	flag.StringVar(&o.node, "node", os.Getenv("NODE_NAME"), "name of this node")
 	flag.StringVar(&o.podUID, "pod-uid", os.Getenv("POD_UID"), "UID of the agent's own pod")
+	flag.StringVar(&o.pod, "pod-name", os.Getenv("POD_NAME"), "name of the agent's own pod")
+	flag.StringVar(&o.namespace, "pod-namespace", os.Getenv("POD_NAMESPACE"), "namespace of the agent's own pod")
 	flag.StringVar(&o.archives, "checkpoints", "/var/lib/kubelet/checkpoints", "directory of the kubelet's checkpoints")
 	flag.StringVar(&o.pods, "pods", "/proc/1/root/var/lib/kubelet/pods", "directory of the kubelet's pods")
 	flag.StringVar(&o.socket, "containerd", "/run/containerd/containerd.sock", "containerd's socket")
@@ -63,8 +67,11 @@ func run(ctx context.Context, o options, log logr.Logger) error {
 	if o.node == "" {
 		return errors.New("the name of the node is missing: --node or NODE_NAME")
 	}
+	if o.pod == "" || o.namespace == "" {
+		return errors.New("the agent's own pod is not known: --pod-name and --pod-namespace, or POD_NAME and POD_NAMESPACE")
+	}
 	scheme := runtime.NewScheme()
-	if err := v1alpha1.AddToScheme(scheme); err != nil {
+	if err := errors.Join(v1alpha1.AddToScheme(scheme), corev1.AddToScheme(scheme)); err != nil {
 		return err
 	}
 	config, err := ctrl.GetConfig()
@@ -105,6 +112,15 @@ func run(ctx context.Context, o options, log logr.Logger) error {
 	}
 	thawer := &agent.Thawer{Client: m.GetClient(), Containers: containerd, Node: o.node, Proc: "/proc"}
 	if err := thawer.SetupWithManager(m); err != nil {
+		return err
+	}
+	node := agent.Node{Archives: o.archives, Stage: staging.Root, Proc: "/proc", CRIU: install.NodeCRIU}
+	facts := &agent.Facts{
+		Pod:    agent.OwnPod{Client: m.GetClient(), Namespace: o.namespace, Name: o.pod},
+		Clock:  clock.RealClock{},
+		Gather: node.Facts,
+	}
+	if err := m.Add(manager.RunnableFunc(facts.Run)); err != nil {
 		return err
 	}
 	return m.Start(ctx)
