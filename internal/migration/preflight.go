@@ -1,7 +1,7 @@
 package migration
 
 import (
-	"strings"
+	"fmt"
 
 	corev1 "k8s.io/api/core/v1"
 
@@ -44,18 +44,9 @@ func (p *planner) checkRival() *finding {
 }
 
 func (p *planner) checkContainer() *finding {
-	name, pod := p.Object.Spec.Container, p.Source.Pod
-	var names []string
-	found := name == ""
-	for _, c := range pod.Spec.Containers {
-		names = append(names, c.Name)
-		found = found || c.Name == name
-	}
-	switch {
-	case !found:
-		return refuse(ReasonContainerNotFound, "spec.container: the pod %q has no container %q, it has %s", pod.Name, name, strings.Join(names, ", "))
-	case len(names) != 1:
-		return refuse(ReasonPodUnsupported, "spec.sourcePod.name: the pod %q has %d containers (%s); only pods with one can be moved", pod.Name, len(names), strings.Join(names, ", "))
+	pod := p.Source.Pod
+	if _, why := MigratedContainer(pod, p.Object.Spec.Container); why != "" {
+		return refuse(ReasonContainerNotFound, "%s", why)
 	}
 	p.identify()
 	if c := containerStatus(pod, p.status.Container); c == nil || c.State.Running == nil {
@@ -68,23 +59,28 @@ func (p *planner) checkContainer() *finding {
 func (p *planner) identify() {
 	pod := p.Source.Pod
 	p.status.SourcePodUID, p.status.SourceNode = pod.UID, pod.Spec.NodeName
-	p.status.Container = p.Object.Spec.Container
-	if p.status.Container == "" {
-		p.status.Container = pod.Spec.Containers[0].Name
-	}
+	p.status.Container, _ = MigratedContainer(pod, p.Object.Spec.Container)
 	p.status.Strategy = v1alpha1.StrategyShadow
 }
 
 // checkShape refuses pods that a copy on another node cannot be the same as.
 func (p *planner) checkShape() *finding {
-	if why := owner.Refusal(p.Source.Pod); why != "" {
+	ref, kind, why := owner.Of(p.Source.Pod)
+	if ref != nil {
+		why = fmt.Sprintf("the pod %q belongs to the %s %q; only standalone pods can be moved", p.Source.Pod.Name, ref.Kind, ref.Name)
+	}
+	if why == "" {
+		why = Shape(p.Source.Pod, p.status.Container)
+	}
+	verdict := Volumes(p.Source.Pod, p.status.Container, nil)
+	if why == "" {
+		why = verdict.Refused
+	}
+	if why != "" {
 		return refuse(ReasonPodUnsupported, "spec.sourcePod.name: %s", why)
 	}
-	if why := unmovable(p.Source.Pod); why != "" {
-		return refuse(ReasonPodUnsupported, "spec.sourcePod.name: %s", why)
-	}
-	if p.Object.Spec.Strategy == v1alpha1.StrategySequential {
-		return refuse(ReasonPodUnsupported, "spec.strategy: Sequential is for pods of a StatefulSet; a standalone pod is moved with Shadow")
+	if _, why = Choose(p.Object.Spec.Strategy, kind, p.Source.Pod, verdict); why != "" {
+		return refuse(ReasonPodUnsupported, "%s", why)
 	}
 	return nil
 }
