@@ -6,6 +6,7 @@ require (
 	github.com/santhosh-tekuri/jsonschema/v6 v6.0.3
 	github.com/spf13/cobra v1.10.2
 	go.uber.org/mock v0.6.0
+	k8s.io/component-helpers v0.37.2
 	ms2m.dev/ms2m/sdk v0.0.0
 )
 

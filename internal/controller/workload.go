@@ -93,11 +93,7 @@ func (s *scope) claims(ctx context.Context, pod *corev1.Pod) ([]migration.Claim,
 		return nil, nil
 	}
 	var claims []migration.Claim
-	for _, v := range pod.Spec.Volumes {
-		name := migration.ClaimName(pod, v)
-		if name == "" {
-			continue
-		}
+	for _, name := range migration.ClaimNames(pod) {
 		claim := &corev1.PersistentVolumeClaim{}
 		err := s.Live.Get(ctx, client.ObjectKey{Namespace: s.object.Namespace, Name: name}, claim)
 		if apierrors.IsNotFound(err) {

@@ -41,6 +41,7 @@ type planner struct {
 	status *v1alpha1.StatefulMigrationStatus
 	// candidates are the nodes that nothing has been found against, in Pending.
 	candidates []candidate
+	volumes    VolumeVerdict
 }
 
 func (p *planner) step() Plan {

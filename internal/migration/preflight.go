@@ -82,9 +82,28 @@ func (p *planner) checkOwner() *finding {
 
 // checkShape refuses pods that a copy on another node cannot be the same as.
 func (p *planner) checkShape() *finding {
-	if why := unmovable(p.Source.Pod); why != "" {
+	if why := Shape(p.Source.Pod, p.status.Container); why != "" {
 		return refuse(ReasonPodUnsupported, "spec.sourcePod.name: %s", why)
 	}
+	return nil
+}
+
+func (p *planner) checkVolumes() *finding {
+	p.volumes = Volumes(p.Source.Pod, p.status.Container, p.Preflight.Claims)
+	if why := p.volumes.Refused; why != "" {
+		return refuse(ReasonPodUnsupported, "spec.sourcePod.name: %s", why)
+	}
+	return nil
+}
+
+// checkStrategy resolves Auto.
+func (p *planner) checkStrategy() *finding {
+	_, kind, _ := owner.Of(p.Source.Pod)
+	strategy, why := Choose(p.Object.Spec.Strategy, kind, p.Source.Pod, p.volumes)
+	if why != "" {
+		return refuse(ReasonPodUnsupported, "%s", why)
+	}
+	p.status.Strategy = strategy
 	return nil
 }
 

@@ -2,9 +2,11 @@ package migration
 
 import (
 	corev1 "k8s.io/api/core/v1"
+	"k8s.io/component-helpers/scheduling/corev1/nodeaffinity"
 
 	"ms2m.dev/ms2m/api/v1alpha1"
 	"ms2m.dev/ms2m/internal/nodefacts"
+	"ms2m.dev/ms2m/internal/owner"
 )
 
 // leastDisk is what has to be free for any checkpoint, in bytes.
@@ -88,14 +90,19 @@ func unfit(source, node candidate) *finding {
 // unwelcome says why a node is not for this pod: its volumes cannot follow, or,
 // if its owner is to make it again there, its own node affinity forbids it.
 func (p *planner) unwelcome(node candidate) *finding {
-	if why := NodeFits(p.claims(), node); why != "" {
+	if why := NodeFits(p.Preflight.Claims, node); why != "" {
 		return refuse(ReasonPodUnsupported, "spec.targetNode: %s", why)
 	}
-	if p.status.Owner == nil || p.ownedByReplicaSet() {
+	if !p.ownedBy(owner.StatefulSet) {
 		return nil // the copy goes without such a pin
 	}
-	if why := pinned(p.Source.Pod, node); why != "" {
-		return refuse(ReasonPodUnsupported, "spec.targetNode: %s", why)
+	pod := p.Source.Pod.DeepCopy()
+	delete(pod.Spec.NodeSelector, corev1.LabelHostname) // it is set to the target's
+	switch ok, err := nodeaffinity.GetRequiredNodeAffinity(pod).Match(node); {
+	case err != nil:
+		return refuse(ReasonPodUnsupported, "spec.sourcePod.name: the node affinity of the pod %q cannot be read: %v", pod.Name, err)
+	case !ok:
+		return refuse(ReasonPodUnsupported, "spec.targetNode: the pod %q is not for %q, by its nodeSelector or node affinity", pod.Name, node.Name)
 	}
 	return nil
 }

@@ -30,7 +30,10 @@ func TestPreflight(t *testing.T) {
 	}
 	source := func(c func(*corev1.Pod)) change { return func(f *migration.Facts) { c(f.Source.Pod) } }
 	volume := func(v corev1.VolumeSource) change {
-		return source(func(p *corev1.Pod) { p.Spec.Volumes = []corev1.Volume{{Name: "v", VolumeSource: v}} })
+		return source(func(p *corev1.Pod) {
+			p.Spec.Volumes = []corev1.Volume{{Name: "v", VolumeSource: v}}
+			p.Spec.Containers[0].VolumeMounts = []corev1.VolumeMount{{Name: "v", MountPath: "/v"}}
+		})
 	}
 	target := func(n *v1alpha1.TargetNode) change {
 		return func(f *migration.Facts) { f.Object.Spec.TargetNode = n }

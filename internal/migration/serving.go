@@ -3,6 +3,7 @@ package migration
 import (
 	"time"
 
+	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
@@ -147,4 +148,13 @@ func podCondition(pod *corev1.Pod, kind corev1.PodConditionType) corev1.Conditio
 		}
 	}
 	return corev1.ConditionUnknown
+}
+
+// Adoption is what the copy lacks of a pod of its owner, a ReplicaSet.
+func Adoption(w v1alpha1.WorkloadReference) (labels map[string]string, ref metav1.OwnerReference) {
+	yes := true
+	if w.Revision != "" {
+		labels = map[string]string{appsv1.DefaultDeploymentUniqueLabelKey: w.Revision}
+	}
+	return labels, metav1.OwnerReference{APIVersion: w.APIVersion, Kind: w.Kind, Name: w.Name, UID: w.UID, Controller: &yes, BlockOwnerDeletion: &yes}
 }

@@ -40,7 +40,8 @@ type Workload struct {
 	Current string
 	Update  string
 
-	// Of a ReplicaSet: its number among those of its Deployment, and the newest.
+	// Of a ReplicaSet: how many of its pods are not Ready, its number among those of its Deployment, and the newest.
+	Unready  int32
 	Revision string
 	Newest   string
 }
@@ -83,7 +84,7 @@ func FromReplicaSet(r *appsv1.ReplicaSet, d *appsv1.Deployment) Workload {
 	w := Workload{
 		Present: true, Deleting: r.DeletionTimestamp != nil, Kind: ReplicaSet, UID: r.UID, Name: r.Name,
 		Replicas: wanted(r.Spec.Replicas), Labels: r.Spec.Template.Labels, Selector: selector(r.Spec.Selector),
-		Settled: true,
+		Settled: true, Unready: r.Status.Replicas - r.Status.ReadyReplicas,
 	}
 	c := metav1.GetControllerOf(r)
 	if c == nil || c.Kind != "Deployment" || c.APIVersion != appsv1.SchemeGroupVersion.String() {
