@@ -12,6 +12,7 @@ import (
 	"ms2m.dev/ms2m/api/v1alpha1"
 	"ms2m.dev/ms2m/internal/checkpoint"
 	"ms2m.dev/ms2m/internal/fault"
+	"ms2m.dev/ms2m/internal/staging"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/controller/controllerutil"
 )
@@ -34,7 +35,12 @@ func (r *Reconciler) finalize(ctx context.Context, t *v1alpha1.CheckpointTransfe
 	if err := r.tidy(t); err != nil {
 		return fmt.Errorf("remove the archive: %w", err)
 	}
-	if t.Spec.Direction == v1alpha1.TransferStage {
+	switch t.Spec.Direction {
+	case v1alpha1.TransferFetch:
+		if err := r.Area.RemoveFetched(fetchRecord(t)); err != nil {
+			return fmt.Errorf("remove the fetched checkpoint: %w", err)
+		}
+	case v1alpha1.TransferStage:
 		if err := r.unstage(t); err != nil {
 			return fmt.Errorf("remove the staged checkpoint: %w", err)
 		}
@@ -99,21 +105,33 @@ func (r *Reconciler) owns(t *v1alpha1.CheckpointTransfer, name string) bool {
 }
 
 // Sweep removes what is kept for pods that are neither on this node any more nor
-// waited for by a transfer.
+// waited for by a transfer, and what was fetched for a transfer that is gone.
 func (r *Reconciler) Sweep(ctx context.Context) error {
 	if !r.podExists(r.PodUID) {
 		// The kubelet's directory is not where it is looked for, or can't be read.
 		return fmt.Errorf("%s does not show the pod of the agent itself", r.Pods)
+	}
+	// Before the list: what is fetched from now on is for transfers that may not be in it.
+	fetched, err := r.Area.FetchedNames()
+	if err != nil {
+		return err
 	}
 	var transfers v1alpha1.CheckpointTransferList
 	if err := r.Client.List(ctx, &transfers); err != nil {
 		return err
 	}
 	awaited := map[string]bool{}
+	var wanted []staging.Record
 	for _, t := range transfers.Items {
 		awaited[string(t.Spec.PodUID)] = true
+		if t.Spec.Direction == v1alpha1.TransferFetch {
+			wanted = append(wanted, fetchRecord(&t))
+		}
 	}
-	return r.Area.Sweep(func(uid string) bool { return awaited[uid] || r.podExists(uid) })
+	return errors.Join(
+		r.Area.Sweep(func(uid string) bool { return awaited[uid] || r.podExists(uid) }),
+		r.Area.SweepFetched(fetched, wanted),
+	)
 }
 
 func (r *Reconciler) podExists(uid string) bool {

@@ -84,37 +84,63 @@ func describe(img *checkpoint.Image, ref string) (*v1alpha1.CheckpointImage, err
 	}, nil
 }
 
-// stage fetches a checkpoint and lays it out for the shim of the target pod.
+// fetch pulls a checkpoint for a pod that is not there yet.
+func (r *Reconciler) fetch(ctx context.Context, t *v1alpha1.CheckpointTransfer) error {
+	want := fetchRecord(t)
+	if _, err := r.Area.Fetched(want); err == nil {
+		return nil
+	}
+	draft, err := r.Area.BeginFetch(want)
+	if err != nil {
+		return err
+	}
+	defer draft.Discard()
+	if want.Files, err = r.pull(ctx, t, origin(t), draft.Dir); err != nil {
+		return err
+	}
+	return draft.Commit(want)
+}
+
+// stage lays a checkpoint out for the shim of the target pod: what was fetched
+// before, or what is pulled now.
 func (r *Reconciler) stage(ctx context.Context, t *v1alpha1.CheckpointTransfer) error {
 	want, slot := record(t), slotOf(t)
 	if done, err := r.stagedBefore(slot, want); done || err != nil {
 		return err
 	}
-	img, err := r.Registry.Pull(ctx, t.Spec.Image)
-	if err != nil {
-		return err
-	}
-	contents, err := checkpoint.Contents(img, want.MigrationUID)
-	if err != nil {
-		return registry.Error(err)
-	}
-	defer contents.Close()
 	draft, err := r.Area.Begin(slot)
 	if err != nil {
 		return err
 	}
 	defer draft.Discard()
-	archive, files, err := checkpoint.Unpack(pulled{contents}, draft.Dir)
+	if want.Files, err = r.Area.TakeFetched(want, draft); err != nil {
+		// The target has a name and a UID of its own; namespace and container it
+		// shares with the source.
+		want.Files, err = r.pull(ctx, t, checkpoint.Origin{Namespace: t.Namespace, Container: t.Spec.Container}, draft.Dir)
+	}
 	if err != nil {
 		return err
 	}
-	// The target has a name and a UID of its own; namespace and container it shares
-	// with the source.
-	if err := archive.Check(checkpoint.Origin{Namespace: t.Namespace, Container: t.Spec.Container}); err != nil {
-		return err
-	}
-	want.Files = files
 	return draft.Commit(want)
+}
+
+// pull lays out in dir what the image of t has of a restore, if it is of t's
+// migration and of that origin.
+func (r *Reconciler) pull(ctx context.Context, t *v1alpha1.CheckpointTransfer, of checkpoint.Origin, dir string) (map[string]staging.File, error) {
+	img, err := r.Registry.Pull(ctx, t.Spec.Image)
+	if err != nil {
+		return nil, err
+	}
+	contents, err := checkpoint.Contents(img, string(t.Spec.MigrationUID))
+	if err != nil {
+		return nil, registry.Error(err)
+	}
+	defer contents.Close()
+	archive, files, err := checkpoint.Unpack(pulled{contents}, dir)
+	if err != nil {
+		return nil, err
+	}
+	return files, archive.Check(of)
 }
 
 // stagedBefore tells whether this very checkpoint is in place or was taken from
@@ -176,4 +202,11 @@ func record(t *v1alpha1.CheckpointTransfer) staging.Record {
 		Container:    t.Spec.Container,
 		Image:        t.Spec.Image,
 	}
+}
+
+// fetchRecord is the record of a checkpoint that no pod has a claim to yet.
+func fetchRecord(t *v1alpha1.CheckpointTransfer) staging.Record {
+	r := record(t)
+	r.PodName, r.PodUID = "", ""
+	return r
 }

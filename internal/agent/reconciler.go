@@ -125,6 +125,8 @@ func (r *Reconciler) leg(ctx context.Context, t *v1alpha1.CheckpointTransfer) er
 	switch t.Spec.Direction {
 	case v1alpha1.TransferPush:
 		return r.push(ctx, t)
+	case v1alpha1.TransferFetch:
+		return r.fetch(ctx, t)
 	case v1alpha1.TransferStage:
 		return r.stage(ctx, t)
 	case v1alpha1.TransferSweep:

@@ -5,6 +5,8 @@
 //	restore/<pod UID>/<container>/                   complete, renamed into place
 //	restore/<pod UID>/<container>.used-<id>/         taken for the container <id>
 //	restore/<pod UID>/<container>.withdrawn          nothing will be staged: do not wait
+//	fetched/<migration UID>-<digest>.partial-<…>     being written by the agent
+//	fetched/<migration UID>-<digest>/                complete, for a pod that is not there yet
 //	log/<pod UID>/<container>-restore.log            what CRIU said
 //
 // Each step from one state to the next is a rename, so that neither of the two

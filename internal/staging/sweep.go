@@ -19,9 +19,11 @@ func (a Area) Sweep(alive func(podUID string) bool) error {
 }
 
 // RemoveDrafts removes every draft. No draft outlives the agent that writes it,
-// so an agent calls this when it starts, before its first transfer.
+// so an agent calls this when it starts, before its first transfer. What was
+// fetched goes, too: the node may have crashed, and torn it, before its pod came; the
+// Stage then pulls it again.
 func (a Area) RemoveDrafts() error {
-	return a.eachPod(func(dir string) error {
+	return errors.Join(os.RemoveAll(a.fetchedDir()), a.eachPod(func(dir string) error {
 		entries, err := os.ReadDir(dir)
 		if err != nil {
 			return err
@@ -33,7 +35,7 @@ func (a Area) RemoveDrafts() error {
 			}
 		}
 		return errors.Join(errs...)
-	})
+	}))
 }
 
 func (a Area) eachPod(do func(dir string) error) error {
