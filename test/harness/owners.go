@@ -26,7 +26,8 @@ type View struct {
 	Available Series            // status.availableReplicas
 	Replicas  Series            // spec.replicas
 	Healthy   Series            // the budget's status.currentHealthy
-	Endpoints map[string]Series // by Service: ready ones
+	Endpoints Series            // ready ones of the workload's Service
+	Each      map[string]Series // of the Services of single pods
 	// Generations of the owner: one, unless its spec was changed.
 	Generations []int64
 	// Pods are the pods that were there at any time, as they were last seen.
@@ -46,7 +47,7 @@ type OwnerWatch struct {
 // WatchOwner begins to watch the owner of a workload, its pods, its budget, and
 // these Services besides the one of its own name.
 func (w *Workload) WatchOwner(ctx context.Context, owner client.ObjectList, services ...string) (*OwnerWatch, error) {
-	o := &OwnerWatch{view: View{Endpoints: make(map[string]Series), Pods: make(map[types.UID]*corev1.Pod)}}
+	o := &OwnerWatch{view: View{Each: make(map[string]Series), Pods: make(map[types.UID]*corev1.Pod)}}
 	here := client.InNamespace(w.Namespace)
 	named := client.MatchingFieldsSelector{Selector: fields.OneTermEqualSelector(metav1.ObjectNameField, w.Name)}
 	begin := func(list client.ObjectList, each func(map[types.UID]client.Object), which client.ListOption) error {
@@ -64,10 +65,17 @@ func (w *Workload) WatchOwner(ctx context.Context, owner client.ObjectList, serv
 		begin(owner, o.owner, named),
 		begin(&policyv1.PodDisruptionBudgetList{}, o.budget, named),
 		begin(&corev1.PodList{}, o.pods, client.MatchingLabels(w.labels())))
-	for _, s := range append(services, w.Name) {
-		err = errors.Join(err, begin(&discoveryv1.EndpointSliceList{},
-			func(present map[types.UID]client.Object) { o.endpoints(s, present) },
-			client.MatchingLabels{discoveryv1.LabelServiceName: s}))
+	slicesOf := func(service string) client.MatchingLabels {
+		return client.MatchingLabels{discoveryv1.LabelServiceName: service}
+	}
+	err = errors.Join(err, begin(&discoveryv1.EndpointSliceList{},
+		func(present map[types.UID]client.Object) { o.view.Endpoints.add(ready(present), time.Now()) }, slicesOf(w.Name)))
+	for _, s := range services {
+		err = errors.Join(err, begin(&discoveryv1.EndpointSliceList{}, func(present map[types.UID]client.Object) {
+			series := o.view.Each[s]
+			series.add(ready(present), time.Now())
+			o.view.Each[s] = series
+		}, slicesOf(s)))
 	}
 	return o, err
 }
@@ -116,20 +124,20 @@ func (o *OwnerWatch) pods(present map[types.UID]client.Object) {
 	o.view.After = uids
 }
 
-func (o *OwnerWatch) endpoints(service string, present map[types.UID]client.Object) {
-	ready := make(map[string]bool)
+// ready counts the ready endpoints in a Service's slices: by address, for one that
+// goes from slice to slice is in both for a moment.
+func ready(present map[types.UID]client.Object) int {
+	addresses := make(map[string]bool)
 	for _, object := range present {
 		for _, e := range object.(*discoveryv1.EndpointSlice).Endpoints {
 			if ptr.Deref(e.Conditions.Ready, true) {
 				for _, a := range e.Addresses {
-					ready[a] = true
+					addresses[a] = true
 				}
 			}
 		}
 	}
-	series := o.view.Endpoints[service]
-	series.add(len(ready), time.Now())
-	o.view.Endpoints[service] = series
+	return len(addresses)
 }
 
 // Finish ends the watching when all was seen that had happened before.

@@ -9,6 +9,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	policyv1 "k8s.io/api/policy/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/util/intstr"
 	"k8s.io/utils/ptr"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -129,4 +130,53 @@ func (l *Lab) ClusterIP(ctx context.Context, service client.ObjectKey) (string, 
 		return "", err
 	}
 	return fmt.Sprintf("http://%s:%d", s.Spec.ClusterIP, s.Spec.Ports[0].Port), nil
+}
+
+// StartOwned starts a counter of another kind of owner, and waits until it is ready.
+func (l *Lab) StartOwned(ctx context.Context, cfg WorkloadConfig, owner func(metav1.ObjectMeta, corev1.PodTemplateSpec) client.Object) (*Owned, error) {
+	w := &Workload{WorkloadConfig: cfg, lab: l}
+	c := &Counter{
+		CounterConfig: CounterConfig{Namespace: cfg.Namespace, Name: cfg.Name, Queue: cfg.Namespace + "." + cfg.Name + ".in"},
+		Outputs:       cfg.Namespace + "." + cfg.Name + ".out", workload: w, lab: l,
+	}
+	o := &Owned{Counter: c, owner: owner(w.meta(), w.template(
+		corev1.EnvVar{Name: "QUEUE", Value: c.Queue},
+		corev1.EnvVar{Name: "OUTPUT_QUEUE", Value: c.Outputs}))}
+	if err := l.declare(cfg.Queues, c); err != nil {
+		return nil, err
+	}
+	if err := w.create(ctx, o.owner); err != nil {
+		return nil, err
+	}
+	ready := make(chan *corev1.Pod, 1)
+	seen, err := l.observe(ctx, &corev1.PodList{}, func(present map[types.UID]client.Object) {
+		for _, object := range present {
+			if p := object.(*corev1.Pod); podReady(p) {
+				select {
+				case ready <- p:
+				default:
+				}
+			}
+		}
+	}, client.InNamespace(cfg.Namespace), client.MatchingLabels(w.labels()))
+	if err != nil {
+		return nil, err
+	}
+	select {
+	case c.Pod = <-ready:
+		return o, seen.finish(ctx)
+	case <-ctx.Done():
+		return nil, fmt.Errorf("no pod of %s is ready: %w", cfg.Name, context.Cause(ctx))
+	}
+}
+
+// Owned is a counter of some owner.
+type Owned struct {
+	*Counter
+	owner client.Object
+}
+
+// Close removes the owner and the counter.
+func (o *Owned) Close(ctx context.Context, list client.ObjectList) error {
+	return errors.Join(o.workload.remove(ctx, o.owner, list), o.lab.undeclare(o.Counter))
 }
