@@ -166,8 +166,11 @@ func (c *counter) count(_ context.Context, m *sdk.Message) error {
 	}
 	m.Publish(sdk.Output{
 		RoutingKey: c.outputs,
-		Properties: handover.Properties{ContentType: "application/json"},
-		Body:       body,
+		Properties: handover.Properties{
+			ContentType: "application/json",
+			Headers:     handover.Table{ledger.MarkHeader: c.mark},
+		},
+		Body: body,
 	})
 	return nil
 }

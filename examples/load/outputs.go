@@ -15,7 +15,8 @@ import (
 
 // Output is an output of the counter as it was received.
 type Output struct {
-	ID string // message-id, by which a consumer knows a repeated output
+	ID   string // message-id, by which a consumer knows a repeated output
+	Mark string // of the memory that made it
 	ledger.Entry
 	At time.Time
 }
@@ -146,6 +147,7 @@ func (c *Collector) session(ctx context.Context) error {
 
 func (c *Collector) add(d amqp.Delivery) {
 	o := Output{ID: d.MessageId, At: time.Now()}
+	o.Mark, _ = d.Headers[ledger.MarkHeader].(string)
 	err := json.Unmarshal(d.Body, &o.Entry)
 	c.mu.Lock()
 	defer c.mu.Unlock()

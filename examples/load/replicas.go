@@ -1,12 +1,39 @@
 package load
 
-import "ms2m.dev/ms2m/examples/counter/ledger"
+import (
+	"maps"
+	"slices"
+
+	"ms2m.dev/ms2m/examples/counter/ledger"
+)
 
 // Replica is one of several counters that share a queue, and an output queue of
 // its own.
 type Replica struct {
 	State   ledger.State
 	Outputs []Output
+}
+
+// Deal gives each of the counters' states the outputs that its memory made, of
+// counters that put out to one queue. Outputs of a memory that no counter has any
+// more make a replica that holds nothing: the judge misses in memory what it told.
+// A memory that two counters have is dealt to both, so that it counts twice.
+func Deal(states []ledger.State, outputs []Output) []Replica {
+	by := make(map[string][]Output)
+	for _, o := range outputs {
+		by[o.Mark] = append(by[o.Mark], o)
+	}
+	replicas := make([]Replica, 0, len(states))
+	for _, s := range states {
+		replicas = append(replicas, Replica{State: s, Outputs: by[s.Mark]})
+	}
+	for _, s := range states {
+		delete(by, s.Mark)
+	}
+	for _, mark := range slices.Sorted(maps.Keys(by)) {
+		replicas = append(replicas, Replica{Outputs: by[mark]})
+	}
+	return replicas
 }
 
 // JudgeReplicas compares what replicas hold and have put out together with what

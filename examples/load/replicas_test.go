@@ -4,6 +4,8 @@ import (
 	"math/rand/v2"
 	"slices"
 	"testing"
+
+	"ms2m.dev/ms2m/examples/counter/ledger"
 )
 
 // TestJudgeReplicas deals messages to two counters, rightly and wrongly.
@@ -81,6 +83,47 @@ func TestJudgeReplicasWithoutHistory(t *testing.T) {
 	v := JudgeReplicas(sent, Replica{one, slices.Delete(outputs, 10, 11)}, Replica{other, rest})
 	if (v.State != Tally{Lost: 1}) || (v.Outputs != Tally{Lost: 2}) || v.ChainEqual || v.OKWithoutLate(10) {
 		t.Errorf("not noticed: %s, %+v", v.Numbers(), v)
+	}
+}
+
+// TestDeal judges counters that put out to one queue: each is given what its own
+// memory made, and neither a memory that is gone nor one that is there twice passes.
+func TestDeal(t *testing.T) {
+	sent, queue := send(3, 60, rand.New(rand.NewPCG(17, 18)))
+	var states []ledger.State
+	var outputs []Output
+	for i, mark := range []string{"one", "two", "three"} {
+		var own []message
+		for j, m := range queue {
+			if j%3 == i {
+				own = append(own, m)
+			}
+		}
+		state, told := counted(own)
+		state.Mark = mark
+		for j := range told {
+			told[j].Mark = mark
+		}
+		states, outputs = append(states, state), append(outputs, told...)
+	}
+	idle := ledger.State{Mark: "idle"} // one that came late and has counted nothing
+	for _, tc := range []struct {
+		name   string
+		states []ledger.State
+		want   Tally // in memory
+		ok     bool
+	}{
+		{"each its own", append(slices.Clone(states), idle), Tally{}, true},
+		{"a memory is gone", states[:2], Tally{Lost: 60}, false},
+		{"replaced by an empty one", append(slices.Clone(states[:2]), idle), Tally{Lost: 60}, false},
+		{"a memory is there twice", append(slices.Clone(states), states[1]), Tally{Doubled: 60}, false},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			v := JudgeReplicas(sent, Deal(tc.states, outputs)...)
+			if v.State != tc.want || v.OK() != tc.ok {
+				t.Errorf("%s, OK is %t: %v", v.Numbers(), v.OK(), v.Problems)
+			}
+		})
 	}
 }
 

@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -44,8 +46,9 @@ type Counter struct {
 	Outputs string
 	Pod     *corev1.Pod // that it runs in, as it was when it became ready
 
-	shares bool // another counter's queue
-	lab    *Lab
+	shares   bool      // another counter's queue
+	workload *Workload // that it belongs to, if any
+	lab      *Lab
 }
 
 // StartCounter makes namespace, Secret, queues and pod of a counter, and waits
@@ -99,32 +102,37 @@ func (l *Lab) ensureNamespace(ctx context.Context, name string) error {
 }
 
 func (c *Counter) pod() *corev1.Pod {
+	container := c.lab.counterContainer(
+		corev1.EnvVar{Name: "QUEUE", Value: c.Queue},
+		corev1.EnvVar{Name: "OUTPUT_QUEUE", Value: c.Outputs},
+		corev1.EnvVar{Name: "WORK", Value: c.Work.String()},
+		corev1.EnvVar{Name: "OUTSIDE", Value: c.Outside.String()},
+		corev1.EnvVar{Name: "BALLAST_MB", Value: strconv.Itoa(c.BallastMB)},
+		corev1.EnvVar{Name: "PREFETCH", Value: strconv.Itoa(c.Prefetch)})
 	grace := int64(2)
 	return &corev1.Pod{
-		ObjectMeta: metav1.ObjectMeta{Namespace: c.Namespace, Name: c.Name, Labels: c.labels()},
+		ObjectMeta: metav1.ObjectMeta{Namespace: c.Namespace, Name: c.Name, Labels: counterLabels(c.Name)},
 		Spec: corev1.PodSpec{
 			NodeName:                      c.Node, // a selector would bind its copy, too
 			TerminationGracePeriodSeconds: &grace,
-			Containers: []corev1.Container{{
-				Name:  CounterContainer,
-				Image: c.lab.Images.Counter,
-				Env: []corev1.EnvVar{
-					{Name: "AMQP_URL", ValueFrom: &corev1.EnvVarSource{SecretKeyRef: &corev1.SecretKeySelector{
-						LocalObjectReference: corev1.LocalObjectReference{Name: BrokerSecret}, Key: "url"}}},
-					{Name: "QUEUE", Value: c.Queue},
-					{Name: "OUTPUT_QUEUE", Value: c.Outputs},
-					{Name: "WORK", Value: c.Work.String()},
-					{Name: "OUTSIDE", Value: c.Outside.String()},
-					{Name: "BALLAST_MB", Value: strconv.Itoa(c.BallastMB)},
-					{Name: "PREFETCH", Value: strconv.Itoa(c.Prefetch)},
-				},
-				Ports: []corev1.ContainerPort{{Name: "http", ContainerPort: counterPort}},
-				ReadinessProbe: &corev1.Probe{
-					ProbeHandler: corev1.ProbeHandler{HTTPGet: &corev1.HTTPGetAction{
-						Path: "/healthz", Port: intstr.FromString("http")}},
-					PeriodSeconds: 1,
-				},
-			}},
+			Containers:                    []corev1.Container{container},
+		},
+	}
+}
+
+// counterContainer is a counter with the broker's URL and more environment.
+func (l *Lab) counterContainer(env ...corev1.EnvVar) corev1.Container {
+	return corev1.Container{
+		Name:  CounterContainer,
+		Image: l.Images.Counter,
+		Env: append([]corev1.EnvVar{{Name: "AMQP_URL", ValueFrom: &corev1.EnvVarSource{
+			SecretKeyRef: &corev1.SecretKeySelector{
+				LocalObjectReference: corev1.LocalObjectReference{Name: BrokerSecret}, Key: "url"}}}}, env...),
+		Ports: []corev1.ContainerPort{{Name: "http", ContainerPort: counterPort}},
+		ReadinessProbe: &corev1.Probe{
+			ProbeHandler: corev1.ProbeHandler{HTTPGet: &corev1.HTTPGetAction{
+				Path: "/healthz", Port: intstr.FromString("http")}},
+			PeriodSeconds: 1,
 		},
 	}
 }
@@ -181,13 +189,24 @@ func (c *Counter) Delete(ctx context.Context) error {
 	return errors.Join(err, load.DeleteQueues(c.lab.BrokerURL, queues...))
 }
 
-// Pods are the counter's pods: the original and its copies.
+// Pods are the counter's pods: the original and its copies. Of a workload's
+// counter, they are told by the name.
 func (c *Counter) Pods(ctx context.Context) ([]corev1.Pod, error) {
+	if c.workload == nil {
+		return c.lab.podsOf(ctx, c.Namespace, counterLabels(c.Name))
+	}
+	pods, err := c.workload.AllPods(ctx)
+	return slices.DeleteFunc(pods, func(p corev1.Pod) bool {
+		return p.Name != c.Pod.Name && !strings.HasPrefix(p.Name, c.Pod.Name+"-")
+	}), err
+}
+
+func (l *Lab) podsOf(ctx context.Context, namespace string, labels map[string]string) ([]corev1.Pod, error) {
 	pods := &corev1.PodList{}
-	err := c.lab.Client.List(ctx, pods, client.InNamespace(c.Namespace), client.MatchingLabels(c.labels()))
+	err := l.Client.List(ctx, pods, client.InNamespace(namespace), client.MatchingLabels(labels))
 	return pods.Items, err
 }
 
-func (c *Counter) labels() map[string]string {
-	return map[string]string{"app.kubernetes.io/name": "counter", "app.kubernetes.io/instance": c.Name}
+func counterLabels(instance string) map[string]string {
+	return map[string]string{"app.kubernetes.io/name": "counter", "app.kubernetes.io/instance": instance}
 }

@@ -4,6 +4,8 @@ import (
 	"context"
 	"fmt"
 	"strings"
+
+	corev1 "k8s.io/api/core/v1"
 )
 
 // Diagnose tells what can be seen of a counter that did not behave: its pods with
@@ -21,7 +23,12 @@ func (l *Lab) Diagnose(ctx context.Context, c *Counter) string {
 		look("kubectl "+strings.Join(args, " "), text, err)
 	}
 	kubectl("-n", c.Namespace, "get", "statefulmigrations,checkpointtransfers,pods", "-o", "wide")
-	pods, err := c.Pods(ctx)
+	if c.workload != nil {
+		kubectl("-n", c.Namespace, "get", "statefulsets,replicasets,deployments,poddisruptionbudgets", "-o", "wide")
+		kubectl("-n", c.Namespace, "get", "events", "--sort-by=.lastTimestamp")
+	}
+	kubectl("-n", c.Namespace, "describe", "statefulmigrations")
+	pods, err := c.diagnosed(ctx)
 	if err != nil {
 		look("pods", "", err)
 	}
@@ -34,4 +41,12 @@ func (l *Lab) Diagnose(ctx context.Context, c *Counter) string {
 	look("queues", queues, err)
 	kubectl("-n", SystemNamespace, "logs", "deployment/ms2m-manager", "--tail=40")
 	return b.String()
+}
+
+// diagnosed are the pods to look at: all of a workload.
+func (c *Counter) diagnosed(ctx context.Context) ([]corev1.Pod, error) {
+	if c.workload != nil {
+		return c.workload.AllPods(ctx)
+	}
+	return c.Pods(ctx)
 }

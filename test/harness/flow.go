@@ -35,6 +35,7 @@ type Flow struct {
 	Collector *load.Collector
 	Begin     ledger.State // of the counter when it had counted nothing
 	Others    []*Replica   // that share the queue
+	fleet     bool         // a Deployment's: all its counters share both queues
 }
 
 // Replica is a counter that shares the queue of a flow.
@@ -56,14 +57,19 @@ func (l *Lab) StartFlow(ctx context.Context, cfg FlowConfig) (*Flow, error) {
 	if err := load.DeclareExchange(l.BrokerURL, c.exchange(), c.Queue); err != nil {
 		return nil, err
 	}
+	return c.load(ctx, begin, cfg), nil
+}
+
+// load starts the load on a counter whose queues and exchange there are.
+func (c *Counter) load(ctx context.Context, begin ledger.State, cfg FlowConfig) *Flow {
 	return &Flow{
 		Counter:   c,
 		Begin:     begin,
-		Collector: load.Collect(ctx, l.BrokerURL, c.Outputs),
+		Collector: load.Collect(ctx, c.lab.BrokerURL, c.Outputs),
 		Generator: load.Start(ctx, load.Config{
-			URL: l.BrokerURL, Queue: c.Queue, Exchange: c.exchange(),
+			URL: c.lab.BrokerURL, Queue: c.Queue, Exchange: c.exchange(),
 			Producers: cfg.Producers, Rate: cfg.Rate, Sizes: cfg.Sizes}),
-	}, nil
+	}
 }
 
 func (c *Counter) exchange() string { return c.Queue + ".exchange" }
@@ -133,15 +139,8 @@ func (o Outcome) SameMemory() bool {
 // Finish stops the load, waits until everything is counted, and judges the
 // counter that runs in the pod now.
 func (f *Flow) Finish(ctx context.Context, pod *corev1.Pod) (Outcome, error) {
-	sent, err := f.Generator.Finish(ctx)
+	sent, err := f.settle(ctx)
 	if err != nil {
-		return Outcome{}, err
-	}
-	collectors := []*load.Collector{f.Collector}
-	for _, r := range f.Others {
-		collectors = append(collectors, r.Collector)
-	}
-	if err := load.Settle(ctx, sent.Total(), quiet, patience, collectors...); err != nil {
 		return Outcome{}, err
 	}
 	own, err := f.lab.replica(ctx, f.Collector, pod)
@@ -149,6 +148,9 @@ func (f *Flow) Finish(ctx context.Context, pod *corev1.Pod) (Outcome, error) {
 		return Outcome{}, err
 	}
 	o := Outcome{Begin: f.Begin, End: own.State, Received: own.Outputs}
+	if f.fleet {
+		return o, f.judgeFleet(ctx, sent, &o)
+	}
 	if f.Others == nil {
 		o.Verdict = load.Judge(sent, own.State, own.Outputs)
 		return o, nil
@@ -163,6 +165,20 @@ func (f *Flow) Finish(ctx context.Context, pod *corev1.Pod) (Outcome, error) {
 	}
 	o.Verdict = load.JudgeReplicas(sent, replicas...)
 	return o, nil
+}
+
+// settle stops the load and waits until everything is counted, or nothing comes
+// any more.
+func (f *Flow) settle(ctx context.Context) (load.Sent, error) {
+	sent, err := f.Generator.Finish(ctx)
+	if err != nil {
+		return nil, err
+	}
+	collectors := []*load.Collector{f.Collector}
+	for _, r := range f.Others {
+		collectors = append(collectors, r.Collector)
+	}
+	return sent, load.Settle(ctx, sent.Total(), quiet, patience, collectors...)
 }
 
 // replica is what the counter in a pod holds and has put out.

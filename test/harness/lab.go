@@ -33,10 +33,11 @@ const (
 	EnvCounterImage = "MS2M_COUNTER_IMAGE"
 )
 
-// Names of the lab's nodes.
+// Names of the lab's nodes. The demo's lab has the first two.
 const (
 	NodeA = "node-a"
 	NodeB = "node-b"
+	NodeC = "node-c"
 )
 
 // Lab is a running lab.

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"ms2m.dev/ms2m/api/v1alpha1"
 	"ms2m.dev/ms2m/examples/load"
@@ -16,6 +17,7 @@ import (
 type Move struct {
 	Outcome
 	Migration *v1alpha1.StatefulMigration // as it ended
+	Source    *corev1.Pod                 // as it was when the migration began
 	Target    *corev1.Pod
 	Begun     time.Time     // when the migration was created, by our clock
 	Total     time.Duration // from creating the migration to its end, by our clock
@@ -61,7 +63,11 @@ func (f *Flow) Migrate(ctx context.Context, cfg MoveConfig) (*Move, error) {
 	if err := f.Fill(ctx, cfg.Backlog); err != nil {
 		return nil, err
 	}
-	move := &Move{Begun: time.Now()}
+	source := &corev1.Pod{}
+	if err := f.lab.Client.Get(ctx, client.ObjectKeyFromObject(f.Pod), source); err != nil {
+		return nil, err
+	}
+	move := &Move{Begun: time.Now(), Source: source}
 	if err := f.lab.Client.Create(ctx, m); err != nil {
 		return nil, err
 	}

@@ -30,6 +30,10 @@ func (l *Lab) Traces(ctx context.Context, c *Counter, m *v1alpha1.StatefulMigrat
 	if uid := m.Status.TargetPodUID; uid != "" {
 		keys = append(keys, string(uid))
 	}
+	for _, h := range m.Status.Hops {
+		keys = append(keys, string(h.SourcePodUID), "."+c.Namespace+"."+h.SourcePodName,
+			fmt.Sprintf("checkpoint-%s_%s-%s-", h.SourcePodName, c.Namespace, CounterContainer))
+	}
 	for _, look := range []func(context.Context) ([]string, error){l.brokerObjects, l.nodeFiles} {
 		names, err := look(ctx)
 		if err != nil {

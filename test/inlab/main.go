@@ -2,7 +2,7 @@
 // it brings the lab up, pushes the images, runs the command, and takes the lab
 // down again, whatever became of the command. A lab that was up before stays.
 //
-//	inlab [-keep] [-bin DIR] -- COMMAND [ARGS...]
+//	inlab [-keep] [-bin DIR] [-nodes N] -- COMMAND [ARGS...]
 package main
 
 import (
@@ -14,6 +14,7 @@ import (
 	"os/exec"
 	"os/signal"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"syscall"
 	"time"
@@ -24,6 +25,7 @@ import (
 func main() {
 	keep := flag.Bool("keep", false, "leave the lab up")
 	bin := flag.String("bin", "bin", "`directory` of the programs")
+	nodes := flag.Int("nodes", 2, "`number` of nodes, if the lab is brought up")
 	flag.Parse()
 	if flag.NArg() == 0 {
 		fmt.Fprintln(os.Stderr, "inlab: which command?")
@@ -31,7 +33,7 @@ func main() {
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
 	defer stop()
-	if err := run(ctx, *bin, *keep, flag.Args()); err != nil {
+	if err := run(ctx, *bin, *nodes, *keep, flag.Args()); err != nil {
 		var exit *exec.ExitError
 		if errors.As(err, &exit) && exit.ExitCode() > 0 {
 			os.Exit(exit.ExitCode()) // the command has said why
@@ -47,7 +49,7 @@ type runner struct {
 	env []string
 }
 
-func run(ctx context.Context, bin string, keep bool, command []string) (err error) {
+func run(ctx context.Context, bin string, nodes int, keep bool, command []string) (err error) {
 	bin, err = filepath.Abs(bin)
 	if err != nil {
 		return err
@@ -63,7 +65,7 @@ func run(ctx context.Context, bin string, keep bool, command []string) (err erro
 				}
 			}()
 		}
-		up := r.lab(ctx, "up")
+		up := r.lab(ctx, "up", "--nodes", strconv.Itoa(nodes))
 		up.Stdout, up.Stderr = os.Stdout, os.Stderr
 		if err := up.Run(); err != nil {
 			return fmt.Errorf("lab up: %w", err)

@@ -32,6 +32,10 @@ type Entry struct {
 	Chain    Sum    `json:"chain"` // likewise
 }
 
+// MarkHeader is the header of an output that holds the State's Mark: which memory
+// made it, where several counters put out to one queue.
+const MarkHeader = "mark"
+
 // State is what the counter serves over HTTP.
 type State struct {
 	Count     uint64              `json:"count"`
