@@ -67,6 +67,11 @@ type CheckpointTransferSpec struct {
 	// when everything is packed: for a container that writes to its file system.
 	// +optional
 	KeepFrozen bool `json:"keepFrozen,omitempty"`
+	// refuseOpenVolumes makes a Thaw fail (VolumeOpen) if a process has a regular file
+	// of a volume open for writing: if the source goes on with the volume and changes
+	// the file's size, CRIU will not restore this checkpoint beside it.
+	// +optional
+	RefuseOpenVolumes bool `json:"refuseOpenVolumes,omitempty"`
 	// archive is the file name (no directory) in the kubelet's checkpoint directory.
 	// +optional
 	// +kubebuilder:validation:MaxLength=1024
@@ -107,6 +112,7 @@ const (
 	TransferReasonFailed         = "Failed"         // anything else that a retry does not mend
 	TransferReasonUnattended     = "Unattended"     // Thaw: the agent can't watch, and keeps its hands off
 	TransferReasonChanged        = "Changed"        // Thaw: the writable layer is newer than the memory
+	TransferReasonVolumeOpen     = "VolumeOpen"     // Thaw: a file of a volume is open for writing, see refuseOpenVolumes
 	TransferReasonLost           = "Lost"           // Thaw: the agent was restarted and did not see the end
 )
 

@@ -166,6 +166,9 @@ type thaw struct {
 
 	begun, frozen, dumped, thawed time.Time
 
+	onVolume string // which file of a volume is open for writing, if the manager asks
+	volumes  error  // why that is not known
+
 	keep  string            // why it is left to containerd to let the container go
 	since time.Time         // files that changed then or later are newer than the memory
 	early bool              // the container was let go before everything was packed
@@ -193,6 +196,9 @@ func (t *thaw) run(ctx context.Context) {
 		case dump.Frozen:
 			t.frozen = now
 			t.keep = t.mustKeep()
+			if t.transfer.Spec.RefuseOpenVolumes {
+				t.onVolume, t.volumes = dump.OpenOnVolumes(t.Proc, t.container.PID)
+			}
 		case dump.Dumped:
 			t.dumped = now
 			t.tell(ctx)
@@ -276,8 +282,15 @@ func (t *thaw) measure() {
 	}
 }
 
-// judge says whether the writable layer is of the same moment as the memory.
+// judge says whether the checkpoint can be restored beside its volumes, and whether
+// the writable layer is of the same moment as the memory.
 func (t *thaw) judge() metav1.Condition {
+	switch {
+	case t.volumes != nil:
+		return verdict(metav1.ConditionFalse, v1alpha1.TransferReasonFailed, fmt.Sprintf("look for open files of volumes: %v", t.volumes))
+	case t.onVolume != "":
+		return verdict(metav1.ConditionFalse, v1alpha1.TransferReasonVolumeOpen, t.onVolume+": CRIU restores no file whose size has changed, and the source goes on with the volume")
+	}
 	if !t.early {
 		return verdict(metav1.ConditionTrue, v1alpha1.TransferReasonDone, "the container was kept frozen until everything was packed: "+t.keep)
 	}

@@ -136,6 +136,20 @@ func (w *ward) silentOf(name, kind string) {
 
 func keepFrozen(s *v1alpha1.CheckpointTransferSpec) { s.KeepFrozen = true }
 
+func refuseOpenVolumes(s *v1alpha1.CheckpointTransferSpec) { s.RefuseOpenVolumes = true }
+
+// openOnVolume has the container mount a volume and open a file of it for writing.
+func openOnVolume(w *ward) {
+	dir := filepath.Join(w.thawer.Proc, "1")
+	w.file(dir, "mountinfo", "20 1 0:30 / / rw,relatime - overlay overlay rw,lowerdir=/l,upperdir=/u,workdir=/w\n"+
+		"21 20 8:1 /pv /data rw - ext4 /dev/x rw\n")
+	w.file(filepath.Join(dir, "fdinfo"), "3", "pos:\t0\nflags:\t0100002\nmnt_id:\t21\n")
+	w.file(filepath.Join(dir, "data"), "db", "")
+	if err := errors.Join(os.Mkdir(filepath.Join(dir, "fd"), 0o700), os.Symlink(filepath.Join(dir, "data/db"), filepath.Join(dir, "fd/3"))); err != nil {
+		w.t.Error(err)
+	}
+}
+
 func TestThaw(t *testing.T) {
 	for name, c := range map[string]struct {
 		spec    []func(*v1alpha1.CheckpointTransferSpec)
@@ -158,6 +172,16 @@ func TestThaw(t *testing.T) {
 		"shared memory": {before: func(w *ward) {
 			w.file(filepath.Join(w.thawer.Proc, "1"), "maps", "7f0000000000-7f0000001000 rw-s 00000000 00:01 5                          /memfd:x (deleted)\n")
 		}, resumed: true, status: metav1.ConditionTrue, reason: "Done"},
+		"a volume's file is open": {spec: []func(*v1alpha1.CheckpointTransferSpec){refuseOpenVolumes}, before: openOnVolume,
+			resumed: true, status: metav1.ConditionFalse, reason: v1alpha1.TransferReasonVolumeOpen},
+		"a volume's file is open, and nobody minds": {before: openOnVolume, resumed: true, status: metav1.ConditionTrue, reason: "Done"},
+		"no volume's file is open": {spec: []func(*v1alpha1.CheckpointTransferSpec){refuseOpenVolumes},
+			resumed: true, status: metav1.ConditionTrue, reason: "Done"},
+		"what is open on volumes can't be seen": {spec: []func(*v1alpha1.CheckpointTransferSpec){refuseOpenVolumes, keepFrozen}, before: func(w *ward) {
+			if err := os.Remove(filepath.Join(w.thawer.Proc, "1/mountinfo")); err != nil {
+				w.t.Error(err)
+			}
+		}, status: metav1.ConditionFalse, reason: v1alpha1.TransferReasonFailed},
 		"no writable layer": {before: func(w *ward) {
 			w.file(filepath.Join(w.thawer.Proc, "1"), "mountinfo", "20 1 0:30 / / rw - ext4 /dev/x rw\n")
 		},

@@ -70,6 +70,12 @@ func family(proc string, pid int) ([]string, error) {
 // mapped finds a file that is mapped shared and writable. What is no file of a
 // file system is memory, and dumped.
 func mapped(dir string, _ mount) (string, error) {
+	return firstMapped(dir, func(string) bool { return true })
+}
+
+// firstMapped finds a file that a process has mapped shared and writable, among
+// those that count.
+func firstMapped(dir string, counts func(name string) bool) (string, error) {
 	f, err := os.Open(filepath.Join(dir, "maps"))
 	if err != nil {
 		return "", err
@@ -84,7 +90,7 @@ func mapped(dir string, _ mount) (string, error) {
 			continue
 		}
 		name := strings.TrimSpace(fields[5])
-		if strings.HasPrefix(name, "/") && !memory(name) {
+		if strings.HasPrefix(name, "/") && !memory(name) && counts(name) {
 			return fmt.Sprintf("%s is mapped shared and writable", name), nil
 		}
 	}
@@ -101,6 +107,12 @@ func memory(name string) bool {
 
 // open finds a file of the root file system that is open for writing.
 func open(dir string, root mount) (string, error) {
+	return firstOpen(dir, func(mnt, _ string) bool { return mnt == root.id })
+}
+
+// firstOpen finds a file that a process has open for writing, among those that
+// count, by the mount and the path of the descriptor.
+func firstOpen(dir string, counts func(mnt, fd string) bool) (string, error) {
 	infos, err := os.ReadDir(filepath.Join(dir, "fdinfo"))
 	if err != nil {
 		return "", err
@@ -121,10 +133,11 @@ func open(dir string, root mount) (string, error) {
 				mnt = value
 			}
 		}
-		if mnt != root.id || flags&unix.O_ACCMODE == unix.O_RDONLY || flags&unix.O_PATH != 0 {
+		fd := filepath.Join(dir, "fd", e.Name())
+		if flags&unix.O_ACCMODE == unix.O_RDONLY || flags&unix.O_PATH != 0 || !counts(mnt, fd) {
 			continue
 		}
-		name, err := os.Readlink(filepath.Join(dir, "fd", e.Name()))
+		name, err := os.Readlink(fd)
 		if err != nil {
 			continue
 		}
