@@ -36,12 +36,8 @@ func TargetPod(m *v1alpha1.StatefulMigration, st *v1alpha1.StatefulMigrationStat
 		Spec: *source.Spec.DeepCopy(),
 	}
 	metav1.SetMetaDataLabel(&pod.ObjectMeta, v1alpha1.LabelMigration, string(m.UID))
-	pod.OwnerReferences = nil
-	delete(pod.Labels, "pod-template-hash")
-	pod.Spec.ReadinessGates = append(pod.Spec.ReadinessGates, corev1.PodReadinessGate{ConditionType: v1alpha1.ConditionLive})
 	for key, value := range map[string]string{
 		v1alpha1.AnnotationMigration: string(m.UID),
-		v1alpha1.AnnotationHandover:  HandoverID(m),
 		v1alpha1.AnnotationContainer: st.Container,
 		v1alpha1.AnnotationDigest:    st.CheckpointImage.Digest,
 		v1alpha1.AnnotationBaseName:  BaseName(source),
