@@ -101,7 +101,7 @@ func (p *planner) target(time.Time) *Plan {
 		plan = p.giveUp(ReasonSourceLost, "the source pod is gone, and the target pod was not made yet")
 	case pod == nil:
 		p.set(v1alpha1.ConditionRestored, metav1.ConditionFalse, ReasonWaiting, "the target pod %q is being made", p.status.TargetPodName)
-		made, notes := TargetPod(p.Object, p.status, p.Source.Pod)
+		made, notes := TargetPod(p.Object, p.status, p.Source.Pod, p.uid())
 		plan = p.act(CreateTarget{Pod: made, Notes: notes})
 	case pod.Labels[v1alpha1.LabelMigration] != p.uid():
 		plan = p.giveUp(ReasonTargetNameTaken, "another pod has the target's name "+pod.Name)

@@ -35,7 +35,7 @@ func TestTargetPod(t *testing.T) {
 	src.Spec.Containers[0].Env = []corev1.EnvVar{{Name: handover.EnvMigration, Value: "an earlier move"}, {Name: "A", Value: "b"}}
 	before := src.DeepCopy()
 
-	got, notes := migration.TargetPod(f.Object, &f.Object.Status, src)
+	got, notes := migration.TargetPod(f.Object, &f.Object.Status, src, "hop")
 	if diff := cmp.Diff(before, src); diff != "" {
 		t.Errorf("the source was changed: %s", diff)
 	}
@@ -43,10 +43,11 @@ func TestTargetPod(t *testing.T) {
 	want := &corev1.Pod{Spec: corev1.PodSpec{
 		RuntimeClassName: &class,
 		NodeSelector:     map[string]string{"disk": "ssd"},
+		ReadinessGates:   []corev1.PodReadinessGate{{ConditionType: v1alpha1.ConditionLive}},
 		Volumes:          src.Spec.Volumes[1:],
 		Containers: []corev1.Container{{
 			Name: "main", Image: "counter", VolumeMounts: src.Spec.Containers[0].VolumeMounts[1:],
-			Env: []corev1.EnvVar{{Name: "A", Value: "b"}, {Name: handover.EnvMigration, Value: uid}},
+			Env: []corev1.EnvVar{{Name: "A", Value: "b"}, {Name: handover.EnvMigration, Value: "hop"}},
 		}},
 		Affinity: &corev1.Affinity{NodeAffinity: &corev1.NodeAffinity{
 			RequiredDuringSchedulingIgnoredDuringExecution: &corev1.NodeSelector{NodeSelectorTerms: []corev1.NodeSelectorTerm{{
@@ -58,7 +59,7 @@ func TestTargetPod(t *testing.T) {
 	want.Labels = map[string]string{"app": "counter", v1alpha1.LabelMigration: uid}
 	want.Annotations = map[string]string{
 		"note":                       "kept",
-		v1alpha1.AnnotationMigration: uid, v1alpha1.AnnotationContainer: "main",
+		v1alpha1.AnnotationMigration: uid, v1alpha1.AnnotationHandover: "hop", v1alpha1.AnnotationContainer: "main",
 		v1alpha1.AnnotationDigest: "sha256:00", v1alpha1.AnnotationBaseName: "counter",
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
@@ -111,7 +112,7 @@ func TestPlacement(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			f := facts(v1alpha1.PhaseRestoring)
 			f.Object.Spec.TargetNode, f.Source.Pod.Spec.Affinity = test.target, test.own
-			got, notes := migration.TargetPod(f.Object, &f.Object.Status, f.Source.Pod)
+			got, notes := migration.TargetPod(f.Object, &f.Object.Status, f.Source.Pod, uid)
 			terms := got.Spec.Affinity.NodeAffinity.RequiredDuringSchedulingIgnoredDuringExecution.NodeSelectorTerms
 			if diff := cmp.Diff(test.want, terms); diff != "" {
 				t.Error(diff)
@@ -150,7 +151,7 @@ func TestNames(t *testing.T) {
 				t.Fatalf("%q, then %q", got, again)
 			}
 			m.Status.CheckpointImage = &v1alpha1.CheckpointImage{}
-			src, _ = migration.TargetPod(m, &m.Status, src)
+			src, _ = migration.TargetPod(m, &m.Status, src, string(m.UID))
 			src.UID = sourceUID
 		}
 	})
