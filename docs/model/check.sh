@@ -37,6 +37,12 @@ configurations() {
 		ltl-settles             clean     settles  -DFAULTS=1 -DLOSS -DCRASH_SOURCE -DLTL
 		ltl-consumes            clean     consumes -DFAULTS=1 -DLOSS -DCRASH_SOURCE -DLTL
 
+		# Sequential: the source goes first, copies are made of one image until one is live.
+		sequential-2            clean     safety   -DFAULTS=2 $all -DSEQUENTIAL
+		sequential-marks-1      clean     safety   -DFAULTS=1 $all -DSEQUENTIAL -DMARKS
+		sequential-ends         clean     cycles   -DFAULTS=1 -DLOSS -DCRASH_SOURCE -DCRASH_TARGET -DSEQUENTIAL -DMARKS
+		sequential-patient-2    clean     safety   -DFAULTS=2 $all -DSEQUENTIAL -DPATIENT -DCOPIES=3
+
 		# If nobody gives up without a cause, the hand-over succeeds.
 		patient-2               clean     safety   -DFAULTS=2 -DLOSS -DHALF_OPEN -DRETURNED -DPATIENT
 		patient-takeover-2      clean     safety   -DFAULTS=2 -DLOSS -DHALF_OPEN -DRETURNED -DCRASH_SOURCE -DPATIENT
@@ -70,6 +76,14 @@ configurations() {
 		marks-too-early         unsettled safety   -DMARKS -DMARKS_TOO_EARLY
 		held-target-waits       stuck     safety   -DFAULTS=1 -DCRASH_TARGET -DHELD_TARGET_WAITS
 
+		# The same of the sequential kind.
+		live-on-commit          missed    safety   -DSEQUENTIAL -DLIVE_ON_COMMIT
+		void-on-commit          unsettled safety   -DSEQUENTIAL -DPATIENT -DVOID_ON_COMMIT
+		start-on-commit         lost      safety   -DFAULTS=1 -DCRASH_TARGET -DSEQUENTIAL -DSTART_ON_COMMIT
+		nobody-commits          stuck     safety   -DSEQUENTIAL -DPATIENT -DNOBODY_COMMITS
+		one-takeover            stuck     safety   -DFAULTS=2 -DCRASH_SOURCE -DCRASH_TARGET -DSEQUENTIAL -DPATIENT -DCOPIES=3 -DONE_TAKEOVER
+		queue-stays             unsettled safety   -DSEQUENTIAL -DMARKS -DQUEUE_STAYS
+
 		# What the model is about does happen in it.
 		reaches-commit          happens   safety   -DREACHES=committing
 		reaches-abort           happens   safety   -DREACHES=goingBack
@@ -80,6 +94,8 @@ configurations() {
 		reaches-restart         happens   safety   -DFAULTS=1 -DCRASH_TARGET -DREACHES=restart
 		reaches-returned        happens   safety   -DFAULTS=1 -DRETURNED -DREACHES=returnedEntry
 		reaches-clean           happens   safety   -DMARKS -DREACHES=removedMarks
+		reaches-second-copy     happens   safety   -DFAULTS=1 -DCRASH_TARGET -DSEQUENTIAL -DREACHES=secondCopy
+		reaches-copy-takeover   happens   safety   -DFAULTS=2 -DCRASH_SOURCE -DCRASH_TARGET -DSEQUENTIAL -DREACHES=takingOver
 		reaches-late-entry      happens   safety   -DFAULTS=1 -DHALF_OPEN -DREACHES=lateEntry
 		reaches-late-commit     happens   safety   -DFAULTS=1 -DHALF_OPEN -DREACHES=lateCommit
 	END

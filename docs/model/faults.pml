@@ -25,6 +25,9 @@ inline halfOpen(x) {
 	:: writes(x) && !p[x].returned -> late[x] = Entry; lateNumber[x] = p[x].published + 1
 	:: p[x].state == Finishing && flushed(x) && released(x) && !p[x].endOut && !p[x].returned -> late[x] = End; lateNumber[x] = p[x].applied; p[x].endSent = true
 	:: p[x].state == Replaying && p[x].commits -> late[x] = CommitFrame
+#ifdef SEQUENTIAL
+	:: p[x].state == Frozen -> late[x] = CommitFrame
+#endif
 	fi;
 	move(ON(x), OLD(x));
 	if :: (x) == B && fence == 1 -> fence = 2 :: else fi

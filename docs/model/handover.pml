@@ -22,6 +22,9 @@
 #ifndef FREEZES
 #define FREEZES 1       /* FREEZEs of the migration */
 #endif
+#ifndef COPIES
+#define COPIES 2        /* copies of one image, in a sequential migration */
+#endif
 #ifndef FAULTS
 #define FAULTS 0        /* faults, of the kinds that are switched on (faults.pml) */
 #endif

@@ -45,16 +45,16 @@ inline become(x, s) {
 
 inline obey(x, d) {
 	if
-	:: d == Undecided || p[x].ended
+	:: d == Undecided || p[x].ended || heedless(x)
 	:: d == Aborted && asSource(x) -> become(x, Live);
 #ifdef HAND_OVER_BEHIND_END
 		p[x].buffer = p[x].buffer | kept; kept = 0;
 #endif
 		skip
 	:: d == Commit && asSource(x) -> drop(x); rest(x, Retired)
-	:: d == Commit && p[x].state == Replaying -> goLive()
-	:: d == Aborted && asTarget(x) || d == Commit && p[x].state == Restored -> drop(x); rest(x, Void)
-	:: p[x].state == Held -> hold(x, d)
+	:: d == Commit && p[x].state == Replaying && !heedless(x) -> goLive()
+	:: d == Aborted && asTarget(x) || d == Commit && p[x].state == Restored && !heedless(x) -> drop(x); rest(x, Void)
+	:: p[x].state == Held && !heedless(x) -> hold(x, d)
 	:: else
 	fi
 }
@@ -65,6 +65,9 @@ inline obey(x, d) {
 inline goLive() {
 	must(p[B].takeover > 0 && endAt == NONE || p[B].applied == endAt, missed);
 	must(COUNT(ACKED) <= p[B].applied || behindEnd, lost);
+#ifdef SEQUENTIAL
+	everLive = true;
+#endif
 	become(B, Live);
 	p[B].commits = false; p[B].takeover = 0;
 	token = false;
@@ -91,6 +94,9 @@ inline hold(x, d) {
 /* Its state is that of its ordinary image: what the process before it had
  * acknowledged is lost with that process, which no hand-over can help. */
 inline beginFresh(x) {
+#ifdef SEQUENTIAL
+	must((x) == A || decision != Commit || everLive || !managed, lost); /* it is still to be restored */
+#endif
 	become(x, Live);
 	p[x].applied = COUNT(ACKED); p[x].outputs = p[x].applied; p[x].published = p[x].applied; p[x].done = p[x].applied
 }
@@ -154,11 +160,15 @@ end:	do
 
 	/* The decision is read: after a hint of the manager, or by itself at the end
 	 * of a lease, or by polling (Frozen, Held). */
-	:: d_step { up(me) && decision != Undecided && !p[me].ended && (asSource(me) || asTarget(me) || p[me].state == Held && !removed) -> obey(me, decision) }
+	:: d_step { up(me) && decision != Undecided && !p[me].ended && !heedless(me) && (asSource(me) || asTarget(me) || p[me].state == Held && !removed) -> obey(me, decision) }
 	/* The marks are removed: there is no hold any more. */
 	:: d_step { up(me) && p[me].state == Held && removed -> beginFresh(me) }
 	/* Giving up: a lease or a deadline has ended. */
 	:: d_step { up(me) && open(Aborted) && leaseEnds(me) -> write(Aborted) }
+#ifdef SEQUENTIAL
+	/* … of a copy that finds COMMIT. */
+	:: d_step { up(me) && asTarget(me) && heedless(me) && leaseEnds(me) -> drop(me); rest(me, Void) }
+#endif
 
 	/* The messages in hand. */
 	:: d_step { mayBegin(me) && !p[me].running && p[me].buffer != 0 -> begin(me) }

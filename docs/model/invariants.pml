@@ -11,18 +11,28 @@
 #define stands(d) (removed && outcome == d || !removed && decision == d)
 #define owned    (p[A].state == Live || p[B].state == Live)
 
+#ifdef SEQUENTIAL
+/* A copy gave up when there was no manager any more to make another. */
+#define unattended (p[B].state == Void && !managed)
+#else
+#define unattended false
+#endif
+
 proctype judge() {
 	timeout -> d_step {
 		must(!waits(A) && !waits(B), stuck);
 		must(!(p[A].state == Live && (p[B].state == Live || stands(Commit))), overlap);
 		must(!(p[B].state == Live && !stands(Commit)), overlap);
 		/* Without an owner only if its pod is gone for good. */
-		must(owned || p[(stands(Commit) -> B : A)].state == Absent, unsettled);
+		must(owned || p[(stands(Commit) -> B : A)].state == Absent || unattended, unsettled);
 		must(!owned || COUNT(ACKED) == N, unsettled);
 		must(p[A].state != Live || p[A].applied == N, lost);
 		must(p[B].state != Live || p[B].applied == N, lost);
 #ifdef PATIENT
 		must(stands(Commit) || trouble, unsettled);
+#ifdef SEQUENTIAL
+		must(!stands(Commit) || owned || everLive, unsettled); /* copies enough for all faults */
+#endif
 #endif
 #ifdef OUTPUTS
 		m = 1;
@@ -47,6 +57,7 @@ proctype judge() {
 #define restart       (p[B].state == Live && p[B].fresh && p[B].done == N)
 #define returnedEntry (p[B].state == Live && p[B].done == N && budget < FAULTS)
 #define removedMarks  (removed && p[B].state == Live && p[B].done == N)
+#define secondCopy    (p[B].state == Live && copies == 2 && p[B].done == N)
 #define lateEntry     (half[A] && late[A] == Entry && p[B].state == Replaying)
 #define lateCommit    (half[B] && late[B] == CommitFrame && decision == Aborted)
 proctype witness() {

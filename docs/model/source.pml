@@ -56,7 +56,7 @@ end:	do
 	:: d_step { p[me].state == Paused && resumes(me) -> p[me].state = Relaying }
 
 	/* FREEZE: what is begun is finished. */
-	:: d_step { managed && up(me) && p[me].state == Relaying && freezes < FREEZES -> freezes++; p[me].state = Finishing }
+	:: d_step { managed && up(me) && p[me].state == Relaying && freezes < FREEZES && freezable -> freezes++; p[me].state = Finishing }
 #ifdef DEADLINE_AFTER_END
 	:: d_step { p[me].state == Finishing && expires -> p[me].state = Relaying; p[me].endOut = false }
 #else
@@ -70,6 +70,10 @@ end:	do
 		p[me].endSent = true; p[me].endOut = true;
 		appendEnd(p[me].applied);
 		HAND_OVER(me) }
-	:: d_step { p[me].state == Finishing && up(me) && p[me].endOut && !p[me].returned -> p[me].endOut = false; p[me].state = Frozen }
+	:: d_step { p[me].state == Finishing && up(me) && p[me].endOut && !p[me].returned && queueStands -> p[me].endOut = false; p[me].state = Frozen }
+#if defined(SEQUENTIAL) && !defined(NOBODY_COMMITS)
+	/* The point of no return, for there is no target yet. */
+	:: d_step { p[me].state == Frozen && up(me) && open(Commit) -> write(Commit) }
+#endif
 	od
 }

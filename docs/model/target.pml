@@ -7,7 +7,7 @@ inline apply(n) {
 #ifdef NO_FENCE
 #define fenced (p[B].takeover > 0)
 #else
-#define fenced (p[B].takeover == 1 && fence == 1 || p[B].takeover == 2)
+#define fenced (p[B].takeover == 1 && (fence == 1 || logIsWhole) || p[B].takeover == 2)
 #endif
 #define reads (p[B].state == Replaying && up(B) && !p[B].commits)
 
@@ -40,9 +40,9 @@ end:	do
 
 	/* TAKEOVER, with the source's process proven dead: 1 by its pod being gone
 	 * or without a process, 2 by another process in that pod saying HELLO. */
-	:: d_step { managed && up(B) && p[B].state == Replaying && p[B].takeover == 0 && decision == Undecided && sourceDead ->
+	:: d_step { managed && up(B) && p[B].state == Replaying && p[B].takeover == 0 && mayTakeOver && sourceDead ->
 		p[B].takeover = 1 }
-	:: d_step { managed && up(B) && p[B].state == Replaying && p[B].takeover < RETOLD && decision == Undecided && newcomerSpeaks ->
+	:: d_step { managed && up(B) && p[B].state == Replaying && p[B].takeover < RETOLD && mayTakeOver && newcomerSpeaks ->
 		p[B].takeover = 2 }
 	/* The fence: the source's control queue. It is the broker's proof that none
 	 * of the source's connections is left, and none comes. A newcomer that holds
