@@ -4,7 +4,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"maps"
-	"regexp"
 	"slices"
 	"strings"
 
@@ -93,8 +92,16 @@ func reason(source *corev1.Pod, path string) string {
 }
 
 func covers(pattern, path string) bool {
-	re := strings.ReplaceAll(regexp.QuoteMeta(pattern), `\*`, `[^\[\]]*`)
-	return regexp.MustCompile("^" + re + `($|[.\[])`).MatchString(path)
+	before, after, star := strings.Cut(pattern, "*")
+	rest, ok := strings.CutPrefix(path, before)
+	switch {
+	case !ok:
+		return false
+	case !star:
+		return rest == "" || rest[0] == '.' || rest[0] == '['
+	}
+	end := strings.IndexAny(rest, "[]")
+	return end >= 0 && covers(after, rest[end:])
 }
 
 // kept reports whether a path is of the part of a list that the target has, too.
