@@ -118,7 +118,7 @@ func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Resu
 		return ctrl.Result{}, err
 	case ended(m):
 		r.close(r.Sessions.end(req.NamespacedName))
-		return ctrl.Result{}, r.letGo(ctx, m)
+		return settled(r.letGo(ctx, m))
 	}
 	if m.DeletionTimestamp == nil && controllerutil.AddFinalizer(m, v1alpha1.FinalizerMigration) {
 		// Before anything is done that the finalizer would have to undo.

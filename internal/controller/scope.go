@@ -41,7 +41,7 @@ func (s *scope) run(ctx context.Context) (ctrl.Result, error) {
 		switch {
 		case plan.Ended:
 			s.close(s.Sessions.end(s.key))
-			return ctrl.Result{}, s.letGo(ctx, s.object)
+			return settled(s.letGo(ctx, s.object))
 		case plan.Action == nil:
 			log.FromContext(ctx).V(1).Info("waiting", "for", plan.For, "until", plan.Until)
 			return s.until(plan.Until), nil

@@ -48,6 +48,7 @@ func (p *planner) complete() Plan {
 	}
 	p.status.Placement = nil
 	p.set(v1alpha1.ConditionSucceeded, metav1.ConditionTrue, ReasonDone, "the pod %q on %q has taken over", p.status.TargetPodName, p.status.TargetNode)
+	p.endHop(ReasonCommitted)
 	p.enter(v1alpha1.PhaseCompleted)
 	return Plan{Ended: true}
 }

@@ -10,6 +10,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/types"
 
 	"ms2m.dev/ms2m/api/v1alpha1"
@@ -110,6 +111,7 @@ func workload(kind owner.Kind) *owner.Workload {
 	}
 	return &owner.Workload{
 		Present: true, Settled: true, Kind: kind, Name: "counter", UID: ownerUID, Replicas: 1, Current: revision, Update: revision,
+		Labels: map[string]string{"pod-template-hash": revision}, Selector: labels.SelectorFromSet(labels.Set{"pod-template-hash": revision}),
 	}
 }
 

@@ -76,6 +76,9 @@ func (p *planner) checkOwner() *finding {
 		return refuse(ReasonOwnerChanged, "spec.sourcePod.name: %s", p.Owner.Unwanted(ref.UID, p.Source.Pod.Name))
 	case p.Owner.Rollout(p.Source.Pod) != "":
 		return hold(ReasonRollout, "spec.sourcePod.name: %s", p.Owner.Rollout(p.Source.Pod))
+	case p.Owner.Ordered && p.Owner.Unready > 0:
+		return hold(ReasonOwnerChanged, "spec.sourcePod.name: %d pods of the StatefulSet %q are not Ready, and with podManagementPolicy OrderedReady it may not make this one again before they are",
+			p.Owner.Unready, p.Owner.Name)
 	}
 	return nil
 }
@@ -104,6 +107,13 @@ func (p *planner) checkStrategy() *finding {
 		return refuse(ReasonPodUnsupported, "%s", why)
 	}
 	p.status.Strategy = strategy
+	if kind == owner.ReplicaSet {
+		copied := p.Source.Pod.DeepCopy()
+		delete(copied.Labels, appsv1.DefaultDeploymentUniqueLabelKey)
+		if _, why := Unseen(copied, *p.Owner); why != "" {
+			return refuse(ReasonPodUnsupported, "spec.sourcePod.name: %s", why)
+		}
+	}
 	return nil
 }
 

@@ -101,7 +101,15 @@ func (p *planner) target(time.Time) *Plan {
 		plan = p.giveUp(ReasonSourceLost, "the source pod is gone, and the target pod was not made yet")
 	case pod == nil:
 		p.set(v1alpha1.ConditionRestored, metav1.ConditionFalse, ReasonWaiting, "the target pod %q is being made", p.status.TargetPodName)
-		made, notes := TargetPod(p.Object, p.status, p.Source.Pod, p.uid())
+		made, notes := TargetPod(p.Object, p.status, p.Source.Pod, p.id())
+		if p.Owner != nil {
+			more, why := Unseen(made, *p.Owner)
+			if why != "" {
+				plan = p.giveUp(ReasonPodUnsupported, why)
+				break
+			}
+			notes = append(notes, more...)
+		}
 		plan = p.act(CreateTarget{Pod: made, Notes: notes})
 	case pod.Labels[v1alpha1.LabelMigration] != p.uid():
 		plan = p.giveUp(ReasonTargetNameTaken, "another pod has the target's name "+pod.Name)

@@ -3,7 +3,6 @@ package migration
 import (
 	"time"
 
-	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
@@ -105,7 +104,7 @@ func (p *planner) join() *Plan {
 			plan = p.wait(earlier(patience, p.Now.Add(p.Policy.Poll)), "the other pods of the %s to be ready", p.status.Owner.Kind)
 			return &plan
 		}
-		labels, ref := Adoption(*p.status.Owner)
+		labels, ref := p.adoption()
 		plan = p.act(Adopt{Name: copied.Name, UID: copied.UID, Labels: labels, Owner: ref, Cost: copied.Annotations[corev1.PodDeletionCost]})
 		return &plan
 	default:
@@ -119,6 +118,19 @@ func (p *planner) join() *Plan {
 		}
 	}
 	return p.removeSource()
+}
+
+// adoption is what the copy gets when it joins.
+func (p *planner) adoption() (map[string]string, metav1.OwnerReference) {
+	var source *corev1.Pod
+	if p.present(RoleSource) {
+		source = p.Source.Pod
+	}
+	var given map[string]string
+	if p.Owner != nil {
+		given = p.Owner.Labels
+	}
+	return Adoption(*p.status.Owner, source, given)
 }
 
 // LeastCost is the lowest pod-deletion-cost, MostCost the highest.
@@ -148,13 +160,4 @@ func podCondition(pod *corev1.Pod, kind corev1.PodConditionType) corev1.Conditio
 		}
 	}
 	return corev1.ConditionUnknown
-}
-
-// Adoption is what the copy lacks of a pod of its owner, a ReplicaSet.
-func Adoption(w v1alpha1.WorkloadReference) (labels map[string]string, ref metav1.OwnerReference) {
-	yes := true
-	if w.Revision != "" {
-		labels = map[string]string{appsv1.DefaultDeploymentUniqueLabelKey: w.Revision}
-	}
-	return labels, metav1.OwnerReference{APIVersion: w.APIVersion, Kind: w.Kind, Name: w.Name, UID: w.UID, Controller: &yes, BlockOwnerDeletion: &yes}
 }

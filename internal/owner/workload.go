@@ -25,6 +25,7 @@ type Workload struct {
 	UID      types.UID
 	Name     string
 	Replicas int32             // wanted
+	Unready  int32             // of its pods
 	Labels   map[string]string // that it gives its pods; of the StatefulSet those of the newest revision
 	Selector labels.Selector
 
@@ -40,8 +41,7 @@ type Workload struct {
 	Current string
 	Update  string
 
-	// Of a ReplicaSet: how many of its pods are not Ready, its number among those of its Deployment, and the newest.
-	Unready  int32
+	// Of a ReplicaSet: its number among those of its Deployment, and the newest.
 	Revision string
 	Newest   string
 }
@@ -53,7 +53,7 @@ func FromStatefulSet(s *appsv1.StatefulSet) Workload {
 	}
 	w := Workload{
 		Present: true, Deleting: s.DeletionTimestamp != nil, Kind: StatefulSet, UID: s.UID, Name: s.Name,
-		Replicas: wanted(s.Spec.Replicas), Labels: s.Spec.Template.Labels, Selector: selector(s.Spec.Selector),
+		Replicas: wanted(s.Spec.Replicas), Unready: wanted(s.Spec.Replicas) - s.Status.ReadyReplicas, Labels: s.Spec.Template.Labels, Selector: selector(s.Spec.Selector),
 		Settled: s.Status.ObservedGeneration >= s.Generation,
 		Ordered: s.Spec.PodManagementPolicy != appsv1.ParallelPodManagement,
 		Current: s.Status.CurrentRevision, Update: s.Status.UpdateRevision,
@@ -175,39 +175,6 @@ func (w Workload) Rollout(pod *corev1.Pod) string {
 		return fmt.Sprintf("the StatefulSet %q would make the pod %q of revision %q, it is of revision %q: a rollout is under way or held by its partition or strategy", w.Name, pod.Name, next, has)
 	}
 	return ""
-}
-
-// Blocked says why a StatefulSet would not get to making the ordinal again, or
-// nothing: with podManagementPolicy OrderedReady it stops at the first of the
-// lower ordinals that is missing or not Ready.
-func (w Workload) Blocked(name string, siblings []corev1.Pod) string {
-	_, ordinal, ok := Ordinal(name)
-	if w.Kind != StatefulSet || !w.Ordered || !ok {
-		return ""
-	}
-	ready := map[int32]bool{}
-	for i := range siblings {
-		p := &siblings[i]
-		c := metav1.GetControllerOf(p)
-		if _, n, ok := Ordinal(p.Name); ok && c != nil && c.UID == w.UID && p.DeletionTimestamp == nil {
-			ready[n] = podReady(p)
-		}
-	}
-	for n := w.Start; n < ordinal; n++ {
-		if !ready[n] {
-			return fmt.Sprintf("%s-%d is not Ready, and the StatefulSet %q (podManagementPolicy OrderedReady) would not make %q again before it is", w.Name, n, w.Name, name)
-		}
-	}
-	return ""
-}
-
-func podReady(p *corev1.Pod) bool {
-	for _, c := range p.Status.Conditions {
-		if c.Type == corev1.PodReady {
-			return c.Status == corev1.ConditionTrue
-		}
-	}
-	return false
 }
 
 // Ordinal takes the name of a StatefulSet's pod apart. ok is false if no

@@ -7,7 +7,6 @@ import (
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/types"
 
 	"ms2m.dev/ms2m/internal/owner"
 )
@@ -136,37 +135,6 @@ func TestRollout(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			if why := test.w.Rollout(member(test.pod, test.revision, "")); (why != "") != test.rollout {
 				t.Errorf("%q, want a rollout: %v", why, test.rollout)
-			}
-		})
-	}
-}
-
-func TestBlocked(t *testing.T) {
-	ready := func(name string, status corev1.ConditionStatus, change ...func(*corev1.Pod)) corev1.Pod {
-		p := member(name, "new", "StatefulSet")
-		p.Status.Conditions = []corev1.PodCondition{{Type: corev1.PodReady, Status: status}}
-		for _, f := range change {
-			f(p)
-		}
-		return *p
-	}
-	now := metav1.Now()
-	parallel := func(s *appsv1.StatefulSet) { s.Spec.PodManagementPolicy = appsv1.ParallelPodManagement }
-	for name, test := range map[string]struct {
-		w        owner.Workload
-		siblings []corev1.Pod
-		blocked  bool
-	}{
-		"all lower ones Ready": {owner.FromStatefulSet(set()), []corev1.Pod{ready("counter-0", "True"), ready("counter-1", "True")}, false},
-		"one missing":          {owner.FromStatefulSet(set()), []corev1.Pod{ready("counter-0", "True")}, true},
-		"one not Ready":        {owner.FromStatefulSet(set()), []corev1.Pod{ready("counter-0", "False"), ready("counter-1", "True")}, true},
-		"one going":            {owner.FromStatefulSet(set()), []corev1.Pod{ready("counter-0", "True", func(p *corev1.Pod) { p.DeletionTimestamp = &now }), ready("counter-1", "True")}, true},
-		"one of another owner": {owner.FromStatefulSet(set()), []corev1.Pod{ready("counter-0", "True", func(p *corev1.Pod) { p.OwnerReferences[0].UID = types.UID("x") }), ready("counter-1", "True")}, true},
-		"Parallel":             {owner.FromStatefulSet(set(parallel)), nil, false},
-	} {
-		t.Run(name, func(t *testing.T) {
-			if why := test.w.Blocked("counter-2", test.siblings); (why != "") != test.blocked {
-				t.Errorf("%q, want blocked: %v", why, test.blocked)
 			}
 		})
 	}
