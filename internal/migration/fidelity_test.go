@@ -33,7 +33,7 @@ func fill(t *testing.T, v reflect.Value, n *int) {
 		v.Set(reflect.ValueOf(intstr.FromInt32(int32(*n))))
 		return
 	case metav1.FieldsV1:
-		v.Set(reflect.ValueOf(metav1.FieldsV1{Raw: fmt.Appendf(nil, `{"f":%d}`, *n)}))
+		v.Set(reflect.ValueOf(*metav1.NewFieldsV1(fmt.Sprintf(`{"f":%d}`, *n))))
 		return
 	}
 	switch v.Kind() {

@@ -93,7 +93,6 @@ func Volumes(pod *corev1.Pod, container string, claims []Claim) (v VolumeVerdict
 		}
 	}
 	for _, vol := range pod.Spec.Volumes {
-		claim, readOnly := "", false
 		switch s := vol.VolumeSource; {
 		case s.ConfigMap != nil, s.Secret != nil, s.DownwardAPI != nil, s.Projected != nil, s.NFS != nil, s.Image != nil:
 			continue
@@ -110,7 +109,10 @@ func Volumes(pod *corev1.Pod, container string, claims []Claim) (v VolumeVerdict
 			v.Refused = fmt.Sprintf("the volume %q is a directory of the node (hostPath), which another node does not have", vol.Name)
 			return v
 		case s.PersistentVolumeClaim != nil:
-			claim, readOnly = s.PersistentVolumeClaim.ClaimName, s.PersistentVolumeClaim.ReadOnly
+			c := s.PersistentVolumeClaim
+			if v.Refused = v.claim(pod, container, vol.Name, c.ReadOnly, claims, c.ClaimName); v.Refused != "" {
+				return v
+			}
 		case s.Ephemeral != nil:
 			// The claim belongs to the pod and goes with it: neither a copy nor
 			// the next pod of its name gets the contents.
@@ -121,9 +123,6 @@ func Volumes(pod *corev1.Pod, container string, claims []Claim) (v VolumeVerdict
 			return v
 		default:
 			v.Refused = fmt.Sprintf("the volume %q is of a kind of which is not known that every node has the same; configMap, secret, downwardAPI, projected, nfs, image, read-only csi and persistentVolumeClaim are", vol.Name)
-			return v
-		}
-		if v.Refused = v.claim(pod, container, vol.Name, readOnly, claims, claim); v.Refused != "" {
 			return v
 		}
 	}
