@@ -240,8 +240,10 @@ type Placement struct {
 	Container string `json:"container"`
 	// handover is the identity of the hop.
 	Handover string `json:"handover"`
-	// hostname is the value of the label kubernetes.io/hostname of the node.
-	Hostname string `json:"hostname"`
+	// hostname is the value of the label kubernetes.io/hostname of the node; empty
+	// if the scheduler is to choose, because the pod found no room there.
+	// +optional
+	Hostname string `json:"hostname,omitempty"`
 	// digest of the checkpoint image. Until it is known the pod is not scheduled.
 	// +optional
 	Digest string `json:"digest,omitempty"`

@@ -16,7 +16,10 @@ import (
 func (p *planner) place(hop int32, digest string) {
 	p.status.Placement = &v1alpha1.Placement{
 		PodName: p.Object.Spec.SourcePod.Name, OwnerUID: p.status.Owner.UID, Container: p.status.Container,
-		Handover: hopID(p.Object.UID, hop), Hostname: p.Hostname, Digest: digest,
+		Handover: hopID(p.Object.UID, hop), Digest: digest,
+	}
+	if p.status.TargetNode != "" {
+		p.status.Placement.Hostname = p.Hostname
 	}
 }
 
@@ -26,7 +29,7 @@ func (p *planner) place(hop int32, digest string) {
 // placement (it has taken nothing, because of the hold).
 func (p *planner) home(deadline time.Time) *Plan {
 	var plan Plan
-	if p.Hostname == "" {
+	if p.Hostname == "" && p.status.TargetNode != "" {
 		plan = p.wait(deadline, "the label %s of the node %q", corev1.LabelHostname, p.status.TargetNode)
 		return &plan
 	}

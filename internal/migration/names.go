@@ -33,7 +33,7 @@ func TargetName(m *v1alpha1.StatefulMigration, source *corev1.Pod) string {
 	}
 	name := suffix(m)
 	if m.Status.Attempt > 1 {
-		name = fmt.Sprintf("%s-%d", name, m.Status.Attempt)
+		name = fmt.Sprintf("%s-a%d", name, m.Status.Attempt)
 	}
 	return join(63, BaseName(source), name)
 }

@@ -44,6 +44,11 @@ func (p *planner) restore(deadline time.Time) Plan {
 	pod := p.Target.Pod
 	if pod.Spec.NodeName == "" {
 		p.set(v1alpha1.ConditionRestored, metav1.ConditionFalse, ReasonUnschedulable, unscheduled(pod))
+		if p.committed() && p.late(p.since().Add(p.Policy.Patience)) {
+			// The state has nowhere else to go than into some pod: any node will do.
+			p.status.TargetNode = ""
+			return p.again(ReasonUnschedulable, unscheduled(pod))
+		}
 		return p.wait(deadline, "the scheduler to place %q", pod.Name)
 	}
 	p.status.TargetNode = pod.Spec.NodeName

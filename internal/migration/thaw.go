@@ -26,6 +26,9 @@ func (p *planner) attend() Plan {
 			MigrationUID: p.Object.UID, Attempt: p.status.Attempt,
 			PodName: p.sourceName(), PodUID: p.status.SourcePodUID, Container: p.status.Container,
 			KeepFrozen: p.status.Attempt > 1,
+			// A volume follows the pod as the source leaves it, and CRIU restores no
+			// file whose size has changed: nothing could be done about it after COMMIT.
+			RefuseOpenVolumes: p.sequential(),
 		},
 	})
 }
@@ -66,11 +69,14 @@ func (p *planner) calling() Plan {
 // agent that may have let the container go before everything was packed and says
 // nothing of it, is not believed to have kept its hands off.
 func (p *planner) judged(res *CheckpointResult) *Plan {
-	if p.Thaw == nil || p.Thaw.Spec.KeepFrozen {
+	volumes := p.sequential() && p.present(RoleSource) && len(ClaimNames(p.Source.Pod)) > 0
+	if !volumes && (p.Thaw == nil || p.Thaw.Spec.KeepFrozen) {
 		return nil
 	}
 	var plan Plan
-	switch c, patience := complete(p.Thaw), res.At.Add(p.Policy.Attend); {
+	switch c, patience := attendance(p.Thaw), res.At.Add(p.Policy.Attend); {
+	case volumes && c.Reason == v1alpha1.TransferReasonUnattended:
+		plan = p.nextAttempt(Passing(c.Reason, errorf("the node agent could not look whether files of a volume are open, of which no image can be restored: %s", c.Message)))
 	case c.Status == metav1.ConditionTrue:
 		return nil
 	case c.Status == metav1.ConditionFalse:
@@ -81,6 +87,14 @@ func (p *planner) judged(res *CheckpointResult) *Plan {
 		plan = p.wait(patience, "the verdict of the node agent on %q", p.status.SourceNode)
 	}
 	return &plan
+}
+
+// attendance is the verdict of a Thaw, which may not be there.
+func attendance(t *v1alpha1.CheckpointTransfer) metav1.Condition {
+	if t == nil {
+		return metav1.Condition{Status: metav1.ConditionUnknown}
+	}
+	return complete(t)
 }
 
 // pause takes the pause to pieces.
