@@ -66,7 +66,7 @@ func (s *sim) disturb() string {
 			s.before = append(s.before, first)
 			return "crash " + first.name
 		}
-		if p := pickOne(r, s.procs); s.crashes < o.crashes && !p.dead && s.m.held {
+		if p := pickOne(r, s.procs); s.crashes < o.crashes && !p.dead && s.m.held && (!o.sequential || p.pod == simSourcePod || p.c.State() != handover.Live) {
 			s.crashes++
 			p.crash(r.IntN(3) > 0)
 			return "crash " + p.name
@@ -78,7 +78,7 @@ func (s *sim) disturb() string {
 		}
 	case 8:
 		if src := s.procs[0]; o.crashes > 0 && !src.dead && src.c.session == nil && s.m.held && !s.m.lost {
-			s.m.lost = true
+			s.m.lost, s.m.forced = true, true
 			s.crashes++
 			return "the source is taken for dead: its node is cut off, and its pod was deleted by force"
 		}

@@ -31,7 +31,9 @@ type simManager struct {
 	image    *simProcess                // of this attempt
 	resumed  bool                       // RESUME has been sent for it
 	target   string                     // pod of the copy, once it is started
+	copies   int                        // of one image, in a sequential migration
 	lost     bool                       // the source's process is taken for dead
+	forced   bool                       // … though it lives
 	newcomer bool                       // another process has said HELLO in the source's pod
 	gaveUp   bool
 	dead     bool
@@ -70,7 +72,7 @@ func (m *simManager) replaced() {
 func (m *simManager) hold() {
 	m.held = true
 	for _, key := range []string{simMigration, simSourcePod, handover.PodSlot("test", "service-0"), handover.QueueSlot(simQueue)} {
-		body, err := json.Marshal(handover.Hold{Version: handover.Version, Migration: simMigration, SourcePod: simSourcePod, DeadlineMillis: 60_000})
+		body, err := json.Marshal(handover.Hold{Version: handover.Version, Migration: simMigration, SourcePod: simSourcePod, DeadlineMillis: 60_000, Sequential: m.s.o.sequential})
 		if err != nil {
 			panic(err)
 		}
@@ -85,11 +87,14 @@ func (m *simManager) read() any {
 	if err := json.Unmarshal(m.s.b.Take(simReports).Body, &r); err != nil {
 		m.s.fail("not a report: %v", err)
 	}
-	if r.Kind == handover.ReportLive || r.Kind == handover.ReportVoid {
+	if r.Kind == handover.ReportLive || r.Status.State == handover.Void {
 		m.reasons[r.Reason] = r.Message
 	}
 	if r.Answers != "" {
 		m.asked = time.Time{}
+	}
+	if r.Answers == handover.Freeze && r.Reason == handover.ReasonNotPaused && r.Status.Attempt == m.attempt {
+		m.image = nil // it may be no good: another attempt
 	}
 	st := r.Status
 	if st.PodUID == simSourcePod {
@@ -111,6 +116,7 @@ func (m *simManager) send(pod string, kind handover.CommandKind, deadline time.D
 	switch kind {
 	case handover.Prepare, handover.StartReplay:
 		c.ReplayQueue = handover.ReplayQueue(simMigration)
+		c.Sequential = m.s.o.sequential && kind == handover.Prepare
 	case handover.TakeOver:
 		if !m.newcomer {
 			c.FencePodUID = simSourcePod
@@ -142,6 +148,9 @@ func (m *simManager) act() any {
 	deadline := 10 * time.Second
 	if !m.s.calm() {
 		deadline = pickOne(r, []time.Duration{300 * time.Millisecond, 2 * time.Second, 10 * time.Second})
+	}
+	if m.s.o.sequential {
+		return m.actSequential(deadline)
 	}
 	m.lost = m.lost || m.s.procs[0].dead
 	src, tgt := m.known[simSourcePod], m.known[m.target]

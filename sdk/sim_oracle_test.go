@@ -59,6 +59,9 @@ func (s *sim) done() bool {
 	if owned && (s.sent < len(s.messages) || s.b.Queue(simQueue).Len() > 0 || s.b.Held(simQueue) > 0) {
 		return false
 	}
+	if s.o.sequential && s.m.decision() == handover.Commit && !owned {
+		return false // another copy is to be made
+	}
 	return s.b.Quiet() && (s.m.decision() != handover.Undecided || s.m.dead)
 }
 
@@ -74,7 +77,7 @@ func (s *sim) judge() {
 		}
 	}
 	if owner == nil {
-		if s.crashes == 0 {
+		if s.crashes == 0 || s.o.sequential && s.m.decision() == handover.Commit {
 			s.fail("nobody is live in the end: %s", s.describe())
 		}
 		return // nobody is left to have lost anything

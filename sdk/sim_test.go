@@ -32,6 +32,7 @@ type simOptions struct {
 	keys       int  // handlers run in parallel, by so many keys
 	twice      bool // messages may be published twice
 	outcomes   bool // handlers reject, and give back
+	sequential bool // the source goes before a copy is made
 }
 
 var simKinds = []simOptions{
@@ -43,6 +44,7 @@ var simKinds = []simOptions{
 	{name: "late-images", cuts: 1, lateImages: true},
 	{name: "crashes", cuts: 3, crashes: 2},
 	{name: "keys", cuts: 2, crashes: 1, keys: 3, twice: true},
+	{name: "sequential", cuts: 3, restarts: 1, crashes: 2, abort: true, late: true, twice: true, sequential: true},
 	{name: "everything", cuts: 3, restarts: 1, crashes: 1, abort: true, manager: true, late: true, lateImages: true, gone: true, keys: 3, outcomes: true},
 }
 
@@ -57,6 +59,9 @@ func (o simOptions) ends() []string {
 	}
 	if o.lateImages {
 		ends = append(ends, "COMMIT by another attempt")
+	}
+	if o.sequential {
+		ends = append(ends, "COMMIT by another copy")
 	}
 	return ends
 }
@@ -141,6 +146,8 @@ func (s *sim) end() string {
 	switch {
 	case d == handover.Commit && s.m.lost:
 		return "COMMIT by takeover"
+	case d == handover.Commit && s.m.copies > 1:
+		return "COMMIT by another copy"
 	case d == handover.Commit && s.m.attempt > 1:
 		return "COMMIT by another attempt"
 	}

@@ -147,6 +147,7 @@ var Scenarios = []Scenario{
 	{"held-13", []Clause{{"held.sequential", "Target pod, the hold says sequential, COMMIT: Held until the hold is gone, then it starts."}}, heldOn{sequential: true}.play},
 
 	{"sequential", []Clause{
+		{"sequential.vouches", "In a sequential migration FREEZE is refused, NotPaused, if the pause ended by its deadline."},
 		{"sequential.commits", "In a sequential migration the source writes COMMIT when END_REPLAY is confirmed, not before."},
 		{"sequential.retires", "Then it is Retired."},
 	}, sequentialSource},

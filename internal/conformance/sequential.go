@@ -20,7 +20,15 @@ func (s *stage) relayingSequential() {
 
 // sequentialSource: END_REPLAY is the point of no return.
 func sequentialSource(s *stage) {
-	s.relayingSequential()
+	s.begin()
+	s.ask(handover.Prepare, sequential, deadline(500*time.Millisecond))
+	s.stand(handover.Relaying) // by itself
+	s.ask(handover.Resume)
+	s.refused("sequential.vouches", s.ask(handover.Freeze), handover.Freeze, handover.ReasonNotPaused)
+	s.attempt = 2
+	s.ask(handover.Prepare, sequential)
+	s.ask(handover.Resume)
+	s.stand(handover.Relaying)
 	m := many("tail", 3)
 	s.publish(m...)
 	s.handled(m...)

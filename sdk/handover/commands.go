@@ -116,6 +116,12 @@ func (in *Instance) transition(ev Commanded) {
 		in.resume(Resume)
 	case c.Kind == Resume && again && in.state == Relaying:
 		in.answer(ev, Report{Kind: ReportRelaying, Answers: Resume})
+	case c.Kind == Freeze && again && in.state == Relaying && in.m.sequential && !in.m.vouched:
+		// RESUME may have come when it had gone on by itself, and was answered:
+		// whoever sent it need not know. The image cannot be tried before there is
+		// no way back.
+		in.answer(ev, Report{Kind: ReportRefused, Answers: Freeze, Reason: ReasonNotPaused,
+			Message: "it went on by itself at the deadline of PREPARE: an image of this attempt need not be of the safe point"})
 	case c.Kind == Freeze && again && in.state == Relaying:
 		in.m.successor = c.Successor
 		in.freeze(deadline)

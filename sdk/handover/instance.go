@@ -125,6 +125,7 @@ type membership struct {
 	epoch       int64
 	queue       string // replay queue
 	sequential  bool   // the source writes COMMIT; part of the image, so that its copies know
+	vouched     bool   // this attempt's pause ended by RESUME: the image was taken in it
 	successor   string // the address of the pod that is to take over
 	replyTo     string
 	lease       time.Duration

@@ -61,6 +61,27 @@ func TestSequentialSource(t *testing.T) {
 	}
 }
 
+// TestSequentialSourceVouches: a source that went on by itself does not know
+// whether the image was taken before, and leads nowhere from where there is no
+// way back.
+func TestSequentialSourceVouches(t *testing.T) {
+	b := newBench(t, 3)
+	b.do(b.p, Prepare, sequential)
+	b.after(11 * time.Second)
+	if r := b.do(b.p, Resume); r.Kind != ReportRelaying {
+		t.Fatalf("RESUME that is late was answered %s", r.Kind)
+	}
+	if r := b.do(b.p, Freeze); r.Kind != ReportRefused || r.Reason != ReasonNotPaused {
+		t.Errorf("FREEZE was answered %s %s", r.Kind, r.Reason)
+	}
+	b.expect(b.p, Relaying, "")
+	second := func(c *Command) { c.Attempt, c.Sequential = 2, c.Kind == Prepare }
+	b.do(b.p, Prepare, second)
+	b.do(b.p, Resume, second)
+	b.do(b.p, Freeze, second)
+	b.expect(b.p, Retired, "")
+}
+
 func TestSequentialSourceReadsAbort(t *testing.T) {
 	b, _ := newSequential(t)
 	b.b.decide(Aborted)

@@ -168,6 +168,9 @@ func (m *simManager) freezeSequential(s *sim, src *simProcess) {
 		m.checkpoint(s, src, state)
 	case state == Relaying && s.r.IntN(4) == 0:
 		s.command(m, src, Freeze, 20*time.Second)
+		if !src.in.m.vouched { // it is refused: it went on by itself
+			m.image = nil
+		}
 	}
 }
 

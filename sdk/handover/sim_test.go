@@ -228,7 +228,7 @@ func (s *sim) disturb(m *simManager, p *simProcess, k int, calm bool) string {
 		s.crashes++
 		s.crash(p, o.half && r.IntN(2) == 0, r.IntN(3) > 0)
 		return "crash " + p.name
-	case k == 38 && m.copies <= o.copies && (p.in.State() == Restored || p.in.State() == Replaying) && r.IntN(3) == 0:
+	case k == 38 && o.sequential && m.copies <= o.copies && (p.in.State() == Restored || p.in.State() == Replaying) && r.IntN(3) == 0:
 		s.crash(p, o.half && r.IntN(2) == 0, r.IntN(2) == 0)
 		return "crash the copy " + p.name
 	case k == 39 && o.late && len(s.sent) > 0:

@@ -23,6 +23,7 @@ func (in *Instance) reachSafePoint() {
 func (in *Instance) resume(answers CommandKind) {
 	in.state, in.deadline = Relaying, 0
 	in.pause = in.now - in.preparedAt
+	in.m.vouched = answers == Resume
 	in.confirmed = max(in.confirmed, in.number)
 	in.rate.reset()
 	in.renewLease()

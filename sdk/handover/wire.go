@@ -147,7 +147,7 @@ const (
 	ReasonGap           Reason = "Gap"           // a number is missing in the replay queue
 	ReasonOutcome       Reason = "Outcome"       // a handler's outcome differs from the source's
 	ReasonDigest        Reason = "Digest"        // the state's digest differs from the source's
-	ReasonNotPaused     Reason = "NotPaused"     // the copy woke in another state than Paused
+	ReasonNotPaused     Reason = "NotPaused"     // the copy woke in another state than Paused; FREEZE of a sequential source: its copy might
 	ReasonDeadline      Reason = "Deadline"      // a deadline passed
 	ReasonAborted       Reason = "Aborted"       // ABORT stands at the broker
 	ReasonRelayBroken   Reason = "RelayBroken"   // the replay queue does not take entries
