@@ -93,7 +93,7 @@ $(bin)/lab:
 
 .PHONY: build
 build: $(bin)/lab deps ## the programs, into bin/
-	go build -o $(bin)/ ./cmd/manager ./cmd/node-agent ./test/demo ./test/inlab
+	go build -o $(bin)/ ./cmd/manager ./cmd/node-agent ./test/demo ./test/inlab ./test/csi
 	go build -tags '$(shim)' -o $(bin)/ ./cmd/containerd-shim-ms2m-v1
 	cd examples && go build -o $(bin)/ ./counter
 
