@@ -71,7 +71,7 @@ lab-test: $(bin)/lab deps ## the lab itself
 .PHONY: e2e
 e2e: build ## migrations in the lab, asserted one by one (RUN=pattern)
 	go test -c -o $(bin)/e2e.test ./test/e2e
-	$(inlab) -nodes 3 -- $(bin)/e2e.test -test.v -test.timeout 45m $(if $(RUN),-test.run '$(RUN)') -config $(CURDIR)/config
+	$(inlab) -nodes 3 -- $(bin)/e2e.test -test.v -test.timeout 90m $(if $(RUN),-test.run '$(RUN)') -config $(CURDIR)/config
 
 .PHONY: e2e-full
 e2e-full: build ## the same with every combination of loads, queues and losses: more than an hour
@@ -93,7 +93,7 @@ $(bin)/lab:
 
 .PHONY: build
 build: $(bin)/lab deps ## the programs, into bin/
-	go build -o $(bin)/ ./cmd/manager ./cmd/node-agent ./test/demo ./test/inlab
+	go build -o $(bin)/ ./cmd/manager ./cmd/node-agent ./test/demo ./test/inlab ./test/csi
 	go build -tags '$(shim)' -o $(bin)/ ./cmd/containerd-shim-ms2m-v1
 	cd examples && go build -o $(bin)/ ./counter
 

@@ -3,10 +3,12 @@ module ms2m.dev/ms2m
 go 1.26.6
 
 require (
+	github.com/container-storage-interface/spec v1.12.1-0.20260720052920-cd9e7ad1ae09
 	github.com/santhosh-tekuri/jsonschema/v6 v6.0.3
 	github.com/spf13/cobra v1.10.2
 	go.uber.org/mock v0.6.0
 	k8s.io/component-helpers v0.37.2
+	k8s.io/kubelet v0.37.2
 	ms2m.dev/ms2m/sdk v0.0.0
 )
 

@@ -16,6 +16,8 @@
 //	OUTSIDE       time of a call to the outside that each message makes (default: no
 //	              call). Its answer becomes part of the state; a replay has the recorded one
 //	PREFETCH      messages in flight (default: the library's)
+//	FILE          a file to which the count is written with each message, opened and
+//	              closed each time: none may be open at a checkpoint (default: no file)
 //	BALLAST_MB    memory to fill with noise, in MiB (default 0)
 package main
 
@@ -54,6 +56,7 @@ type counter struct {
 	ledger   *ledger.Ledger
 	consumer *sdk.Consumer
 	outputs  string
+	file     string
 	work     time.Duration
 	outside  time.Duration
 	answers  ledger.Sum // chain of the answers from outside; of the handler, which runs alone
@@ -66,6 +69,7 @@ func run(ctx context.Context) error {
 	c := &counter{
 		ledger:  ledger.New(),
 		outputs: os.Getenv("OUTPUT_QUEUE"),
+		file:    os.Getenv("FILE"),
 		mark:    rand.Text(),
 		started: time.Now(),
 	}
@@ -160,7 +164,13 @@ func (c *counter) count(_ context.Context, m *sdk.Message) error {
 		return err
 	}
 	time.Sleep(c.work) // what a real service would do here
-	body, err := json.Marshal(c.ledger.Add(producer, seq, m.Body))
+	entry := c.ledger.Add(producer, seq, m.Body)
+	if c.file != "" { // a replay writes the same again
+		if err := os.WriteFile(c.file, []byte(strconv.FormatUint(entry.Count, 10)), 0o644); err != nil {
+			return err
+		}
+	}
+	body, err := json.Marshal(entry)
 	if err != nil {
 		return err
 	}

@@ -25,7 +25,9 @@ func (l *Lab) Diagnose(ctx context.Context, c *Counter) string {
 	kubectl("-n", c.Namespace, "get", "statefulmigrations,checkpointtransfers,pods", "-o", "wide")
 	if c.workload != nil {
 		kubectl("-n", c.Namespace, "get", "statefulsets,replicasets,deployments,poddisruptionbudgets", "-o", "wide")
-		kubectl("-n", c.Namespace, "get", "events", "--sort-by=.lastTimestamp")
+		events, err := output(ctx, nil, "kubectl", "-n", c.Namespace, "get", "events", "--sort-by=.metadata.creationTimestamp")
+		lines := strings.SplitAfter(events, "\n")
+		look("the last events", strings.Join(lines[max(0, len(lines)-40):], ""), err)
 	}
 	kubectl("-n", c.Namespace, "describe", "statefulmigrations")
 	pods, err := c.diagnosed(ctx)

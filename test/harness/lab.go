@@ -31,6 +31,7 @@ const (
 	EnvManagerImage = "MS2M_MANAGER_IMAGE"
 	EnvAgentImage   = "MS2M_AGENT_IMAGE"
 	EnvCounterImage = "MS2M_COUNTER_IMAGE"
+	EnvCSIImage     = "MS2M_CSI_IMAGE"
 )
 
 // Names of the lab's nodes. The demo's lab has the first two.
@@ -52,7 +53,7 @@ type Lab struct {
 }
 
 // Images are references by digest.
-type Images struct{ Manager, Agent, Counter string }
+type Images struct{ Manager, Agent, Counter, CSI string }
 
 // Open finds the lab that this process runs in.
 func Open() (*Lab, error) {
@@ -68,7 +69,7 @@ func Open() (*Lab, error) {
 	l := &Lab{
 		BrokerURL: env(EnvBroker),
 		Registry:  env(EnvRegistry),
-		Images:    Images{Manager: env(EnvManagerImage), Agent: env(EnvAgentImage), Counter: env(EnvCounterImage)},
+		Images:    Images{Manager: env(EnvManagerImage), Agent: env(EnvAgentImage), Counter: env(EnvCounterImage), CSI: env(EnvCSIImage)},
 		command:   env(EnvLab),
 	}
 	if missing != nil {

@@ -77,10 +77,11 @@ func (w *Workload) statefulSet() *appsv1.StatefulSet {
 		policy = appsv1.OrderedReadyPodManagement
 	}
 	return &appsv1.StatefulSet{ObjectMeta: w.meta(), Spec: appsv1.StatefulSetSpec{
-		Replicas:            &w.Replicas,
-		ServiceName:         w.Name + "-headless",
-		PodManagementPolicy: policy,
-		Selector:            &metav1.LabelSelector{MatchLabels: w.labels()},
+		Replicas:             &w.Replicas,
+		ServiceName:          w.Name + "-headless",
+		PodManagementPolicy:  policy,
+		VolumeClaimTemplates: w.Claims,
+		Selector:             &metav1.LabelSelector{MatchLabels: w.labels()},
 		Template: w.template(
 			corev1.EnvVar{Name: "POD_NAME", ValueFrom: &corev1.EnvVarSource{
 				FieldRef: &corev1.ObjectFieldSelector{FieldPath: "metadata.name"}}},
@@ -133,4 +134,28 @@ func (l *Lab) undeclare(c *Counter) error {
 	return errors.Join(
 		load.DeleteQueues(l.BrokerURL, c.Queue, c.Outputs),
 		load.DeleteExchange(l.BrokerURL, c.exchange()))
+}
+
+// Scale changes how many pods the StatefulSet is to have, and waits until it has
+// as many, and the others are gone.
+func (s *StatefulFlow) Scale(ctx context.Context, n int32) error {
+	set := &appsv1.StatefulSet{}
+	if err := s.lab.Client.Get(ctx, s.Key(), set); err != nil {
+		return err
+	}
+	old := set.DeepCopy()
+	set.Spec.Replicas = &n
+	if err := s.lab.Client.Patch(ctx, set, client.MergeFrom(old)); err != nil {
+		return err
+	}
+	if err := s.Steady(ctx); err != nil {
+		return err
+	}
+	pods, err := s.AllPods(ctx)
+	for i := range pods {
+		if pods[i].DeletionTimestamp != nil {
+			err = errors.Join(err, Gone(ctx, s.lab, &pods[i], &corev1.PodList{}))
+		}
+	}
+	return err
 }

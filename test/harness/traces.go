@@ -7,21 +7,22 @@ import (
 	"strings"
 
 	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"ms2m.dev/ms2m/api/v1alpha1"
 )
 
 // Traces lists what migrations of a counter have left behind: transfers and pods
-// beside keep, queues and exchanges at the broker, archives and staged files on
-// the nodes. The control queue of a live counter is none, nor is the log of a
+// beside keep (of a workload: those that it does not own), queues and exchanges at
+// the broker, archives and staged files on the nodes. The control queue of a live counter is none, nor is the log of a
 // restore, nor the mark by which the shim knows that it has restored keep already.
 func (l *Lab) Traces(ctx context.Context, c *Counter, m *v1alpha1.StatefulMigration, keep *corev1.Pod) ([]string, error) {
-	traces, err := l.apiTraces(ctx, c, keep.Name)
+	traces, stay, err := l.apiTraces(ctx, c, keep)
 	if err != nil {
 		return nil, err
 	}
-	mark := regexp.MustCompile("/restore/" + string(keep.UID) + "/[^/]+\\.used-[^/]+/restore\\.json ")
+	mark := regexp.MustCompile("/restore/(" + strings.Join(stay, "|") + ")/[^/]+\\.used-[^/]+/restore\\.json ")
 	keys := []string{
 		string(m.UID), string(c.Pod.UID), c.Queue,
 		"." + c.Namespace + "." + c.Pod.Name, // its slot
@@ -48,27 +49,37 @@ func (l *Lab) Traces(ctx context.Context, c *Counter, m *v1alpha1.StatefulMigrat
 	return traces, nil
 }
 
-func (l *Lab) apiTraces(ctx context.Context, c *Counter, keep string) ([]string, error) {
-	var traces []string
-	pods, err := c.Pods(ctx)
-	if err != nil {
-		return nil, err
+// apiTraces are the traces at the API server, and the UIDs of the pods that are
+// none: keep, and of a workload those that it owns.
+func (l *Lab) apiTraces(ctx context.Context, c *Counter, keep *corev1.Pod) (traces, stay []string, err error) {
+	list := c.Pods
+	if c.workload != nil {
+		list = c.workload.AllPods
 	}
-	for _, p := range pods {
-		if p.Name != keep {
+	pods, err := list(ctx)
+	if err != nil {
+		return nil, nil, err
+	}
+	stay = []string{string(keep.UID)}
+	for i, p := range pods {
+		switch {
+		case p.Name == keep.Name:
+		case c.workload != nil && metav1.GetControllerOf(&pods[i]) != nil:
+			stay = append(stay, string(p.UID))
+		default:
 			traces = append(traces, "pod "+p.Name)
 		}
 	}
 	transfers := &v1alpha1.CheckpointTransferList{}
 	if err := l.Client.List(ctx, transfers, client.InNamespace(c.Namespace)); err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	for _, t := range transfers.Items {
 		if t.Spec.PodName == c.Pod.Name || strings.HasPrefix(t.Spec.PodName, c.Pod.Name+"-") {
 			traces = append(traces, "checkpointtransfer "+t.Name)
 		}
 	}
-	return traces, nil
+	return traces, stay, nil
 }
 
 // brokerObjects lists what is named after MS2M at the broker, but for the

@@ -28,6 +28,8 @@ type WorkloadConfig struct {
 	Producers       int           // of each queue
 	// Ordered lets a StatefulSet start its pods one after the other.
 	Ordered bool
+	// Claims are templates of the pods' claims, of a StatefulSet.
+	Claims []corev1.PersistentVolumeClaim
 	// Change changes the pods' template.
 	Change func(*corev1.PodTemplateSpec)
 }
@@ -109,6 +111,7 @@ func (w *Workload) remove(ctx context.Context, owner client.Object, list client.
 	here := []client.DeleteAllOfOption{client.InNamespace(w.Namespace), client.MatchingLabels(w.labels())}
 	err = errors.Join(err,
 		w.lab.Client.DeleteAllOf(ctx, &policyv1.PodDisruptionBudget{}, here...),
+		w.lab.Client.DeleteAllOf(ctx, &corev1.PersistentVolumeClaim{}, here...),
 		w.lab.Client.DeleteAllOf(ctx, &corev1.Service{}, here...))
 	pods, listing := w.AllPods(ctx)
 	err = errors.Join(err, listing)
