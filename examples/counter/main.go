@@ -42,6 +42,9 @@ import (
 	"ms2m.dev/ms2m/sdk/ownerhttp"
 )
 
+// shutdown bounds the answering of requests when the counter is told to stop.
+const shutdown = 2 * time.Second
+
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
 	defer stop()
@@ -206,7 +209,14 @@ func (c *counter) serve(ctx context.Context, address string, reads http.Handler)
 			slog.Error("counter: HTTP", "error", err)
 		}
 	}()
-	return func() { _ = server.Close() }, nil
+	return func() {
+		// Requests that have come are answered.
+		ctx, cancel := context.WithTimeout(context.Background(), shutdown)
+		defer cancel()
+		if server.Shutdown(ctx) != nil {
+			_ = server.Close()
+		}
+	}, nil
 }
 
 func (c *counter) serveState(w http.ResponseWriter, _ *http.Request) {

@@ -39,8 +39,8 @@ func TestReads(t *testing.T) {
 					c.Env = append(c.Env, corev1.EnvVar{Name: "READS", Value: reads})
 					// Whoever deletes a pod, kube-proxy hears of it when the pod does: one
 					// that is to refuse nobody goes on for a moment.
-					c.Lifecycle = &corev1.Lifecycle{PreStop: &corev1.LifecycleHandler{Sleep: &corev1.SleepAction{Seconds: 1}}}
-					p.Spec.TerminationGracePeriodSeconds = ptr.To[int64](5)
+					c.Lifecycle = &corev1.Lifecycle{PreStop: &corev1.LifecycleHandler{Sleep: &corev1.SleepAction{Seconds: 3}}}
+					p.Spec.TerminationGracePeriodSeconds = ptr.To[int64](10)
 				},
 			})
 			flow := set.Ordinals[0]
