@@ -153,7 +153,9 @@ func (p *planner) restoreAgain(deadline time.Time) Plan {
 	}
 	p.status.CheckpointImage, p.status.CheckpointID = nil, ""
 	p.status.AttemptEpoch = 0 // nothing more comes of it
-	p.status.TargetPodName, p.status.TargetPodUID, p.status.TargetNode = "", "", ""
+	if p.status.TargetPodUID = ""; !p.recreated() {
+		p.status.TargetPodName, p.status.TargetNode = "", ""
+	}
 	p.set(v1alpha1.ConditionTransferred, metav1.ConditionFalse, string(handover.ReasonNotPaused), "the image of attempt %d was no good", p.status.Attempt)
 	p.set(v1alpha1.ConditionRestored, metav1.ConditionFalse, ReasonWaiting, "the image of attempt %d was no good", p.status.Attempt)
 	p.back(v1alpha1.PhaseCheckpointing)

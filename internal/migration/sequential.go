@@ -42,10 +42,14 @@ func (p *planner) cede(deadline time.Time) Plan {
 	if p.state(RoleSource) != handover.Relaying {
 		return p.wait(deadline, "the source to cede")
 	}
-	if no := p.refused(RoleSource, handover.Freeze); no != nil {
+	no := p.refused(RoleSource, handover.Freeze)
+	switch {
+	case no != nil && no.Reason == handover.ReasonNotPaused:
+		return p.restoreAgain(deadline) // the source itself says that its image may be no good
+	case no != nil:
 		// It relays on, and nothing is lost: it is asked once more.
 		p.set(v1alpha1.ConditionReplayed, metav1.ConditionFalse, string(no.Reason), "the source refused FREEZE: %s", words(no))
-	} else {
+	default:
 		p.set(v1alpha1.ConditionReplayed, metav1.ConditionFalse, ReasonWaiting, "END_REPLAY is not written")
 	}
 	p.freezes()
@@ -87,6 +91,10 @@ func (p *planner) inherit() Plan {
 	}
 	if p.late(deadline.Add(p.Policy.Patience)) {
 		return p.again(ReasonDeadline, "the replay did not end within deadlines.replaySeconds")
+	}
+	if p.is(v1alpha1.ConditionTakeover) {
+		// The source may not have come to END_REPLAY: if it has, this does no harm.
+		return p.ask(RoleTarget, handover.TakeOver, deadline, "the target to take over")
 	}
 	return p.wait(deadline.Add(p.Policy.Patience), "the target to go live")
 }
