@@ -239,6 +239,9 @@ func (c *Consumer) run(it *handover.Item) {
 func (c *Consumer) onSession(s *session, e handover.Effect) error {
 	switch e := e.(type) {
 	case handover.Consume:
+		if e.Ceded {
+			c.others.Store(-1) // what the image says of them is of another time
+		}
 		return s.consume(&c.others)
 	case handover.Release:
 		return s.release(&c.others)
@@ -255,7 +258,7 @@ func (c *Consumer) onSession(s *session, e handover.Effect) error {
 		return s.entry(handover.EntryConfirmed{Item: e.Item}, e.Queue, m.entry(e.Item), m.Body)
 	case handover.PublishEnd:
 		return s.entry(handover.EndConfirmed{}, e.Queue, handover.EntryHeader{
-			Kind: handover.EntryEnd, Number: e.Number, Digest: e.Digest, Takeover: e.Takeover}, nil)
+			Kind: handover.EntryEnd, Number: e.Number, Digest: e.Digest, Released: e.Released, Takeover: e.Takeover}, nil)
 	case handover.Fence:
 		return s.takeFence(e.Pod)
 	case handover.Unfence:

@@ -188,6 +188,7 @@ func draw(t *rapid.T, constants map[string][]string) (name string, message any) 
 	if h.Kind == handover.EntryEnd {
 		h.Digest = rapid.SliceOf(rapid.Byte()).Draw(t, "digest")
 		h.Takeover = rapid.String().Draw(t, "takeover")
+		h.Released = rapid.Bool().Draw(t, "released")
 		return name, h
 	}
 	h.Outcome, h.Identity = handover.Outcome(one("Outcome")), rapid.String().Draw(t, "identity")

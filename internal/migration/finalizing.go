@@ -34,9 +34,8 @@ func (p *planner) finalizing() Plan {
 		p.freezes()
 		return p.ask(RoleSource, handover.Freeze, deadline, "FROZEN of the source")
 	case state == handover.Frozen:
-		end := p.Source.Report.Status.Number
-		p.positions().End = int64(end)
-		p.set(v1alpha1.ConditionReplayed, metav1.ConditionFalse, ReasonFrozen, "the source is frozen at message %d", end)
+		p.noteEnd()
+		p.set(v1alpha1.ConditionReplayed, metav1.ConditionFalse, ReasonFrozen, "the source is frozen at message %d", p.positions().End)
 	}
 	return p.wait(deadline, "the target to go live")
 }
@@ -53,6 +52,7 @@ func (p *planner) commit() Plan {
 	p.forgive()
 	if p.sequential() && p.state(RoleTarget) != handover.Live && p.status.Phase != v1alpha1.PhaseFinalizing {
 		p.set(v1alpha1.ConditionCommitted, metav1.ConditionTrue, ReasonCommitted, "COMMIT stands at the broker: the state is in the image and the replay queue")
+		p.noteEnd()
 		p.set(v1alpha1.ConditionReplayed, metav1.ConditionFalse, ReasonFrozen, "END_REPLAY is written; the source has ceded")
 		return p.forward()
 	}
@@ -82,8 +82,17 @@ func (p *planner) noteLive() {
 		pause := p.Now.Sub(from).Milliseconds()
 		p.status.Pauses.HandoverMillis = &pause
 		p.positions().Target = int64(p.Target.Report.Status.Number)
+		p.noteEnd()
 		p.set(v1alpha1.ConditionReplayed, metav1.ConditionTrue, ReasonDone, "the copy has applied everything up to END_REPLAY")
 		p.status.Lag = &v1alpha1.Lag{Seconds: "0.000"}
+	}
+}
+
+// noteEnd takes note of the number in END_REPLAY, which the source has told if
+// it is frozen or retired.
+func (p *planner) noteEnd() {
+	if s := p.state(RoleSource); p.ours(RoleSource) && (s == handover.Frozen || s == handover.Retired) {
+		p.positions().End = int64(p.Source.Report.Status.Number)
 	}
 }
 

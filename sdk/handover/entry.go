@@ -43,6 +43,11 @@ type EntryHeader struct {
 
 	// Digest is the digest of the source's state at END_REPLAY, if the service gives one.
 	Digest []byte `json:"digest,omitempty"`
+	// Released of END_REPLAY says that the broker had taken the source's consumer
+	// off the primary queue, and what it had been given back, before it was written:
+	// the target need not look for that. A source that came to its end on a new
+	// connection has not seen to it.
+	Released bool `json:"released,omitempty"`
 	// Takeover marks an END_REPLAY that a target wrote in the place of a dead
 	// source: it has no number, and means something to that target alone, for as
 	// long as the connection lasts on which it was written.

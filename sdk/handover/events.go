@@ -109,8 +109,10 @@ type Effect interface{ effect() }
 
 // The effects.
 type (
-	// Consume begins to take from the primary queue.
-	Consume struct{}
+	// Consume begins to take from the primary queue, after the broker has taken
+	// back what an earlier consumer of this state held. Ceded says that the source
+	// has seen to that before it wrote END_REPLAY: nobody need be waited for.
+	Consume struct{ Ceded bool }
 	// Release ends it and gives back, in order, what was received and not begun,
 	// and what is still on its way; Released follows. Nothing is in hand.
 	Release struct{}
@@ -135,6 +137,9 @@ type (
 		Queue  string
 		Number uint64
 		Digest []byte
+		// Released says that the broker has taken the source's consumer off the
+		// primary queue, see EntryHeader.Released.
+		Released bool
 		// Takeover marks the END_REPLAY of a takeover, see EntryHeader.Takeover.
 		Takeover string
 	}

@@ -97,6 +97,7 @@ type Instance struct {
 	pause       time.Duration
 	endSent     bool          // END_REPLAY may be in the queue: only the decision leads back
 	endOut      bool          // … and is on its way on this connection
+	released    bool          // the primary was, on this connection
 	stallAt     time.Duration // when an unconfirmed entry on this connection is one too long
 	returned    bool          // an entry was, on this connection
 	returnedAt  time.Duration // of the first entry returned since the last one confirmed
@@ -110,6 +111,7 @@ type Instance struct {
 	tag, credited  uint64          // of the last entry read, and of the last given credit for
 	busy, busyFrom time.Duration   // time spent applying; since when it is not counted
 	take           takeover
+	ceded          bool // END_REPLAY says Released
 
 	rate     rate
 	deadline time.Duration // of the present state, 0: none
@@ -211,7 +213,7 @@ func (in *Instance) Step(now time.Duration, ev Event) []Effect {
 	case EndConfirmed:
 		in.endConfirmed()
 	case Released:
-		in.primary = idle
+		in.primary, in.released = idle, true
 	case Entered:
 		in.enter(ev)
 	case Fenced:
@@ -268,8 +270,9 @@ func (in *Instance) follow() {
 	switch in.state {
 	case Live, Relaying:
 		if in.primary == idle {
-			in.primary = consuming
-			in.emit(Consume{})
+			in.primary, in.released = consuming, false
+			in.emit(Consume{Ceded: in.ceded})
+			in.ceded = false
 		}
 	case Replaying:
 		// The replay queue may be gone: not finding it would end the connection
@@ -303,7 +306,7 @@ func (in *Instance) connect(ev Connected) {
 func (in *Instance) disconnect() {
 	in.connected, in.writing, in.endOut, in.reading = false, false, false, false
 	in.primary, in.buffer, in.entries = idle, nil, nil
-	in.tag, in.credited, in.returned = 0, 0, false
+	in.tag, in.credited, in.returned, in.released = 0, 0, false, false
 	if in.take.asked && in.want == Commit {
 		// The fence is gone with the connection: whoever came past it meanwhile
 		// may have written entries behind the end that was read. If COMMIT was

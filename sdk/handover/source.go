@@ -57,7 +57,7 @@ func (in *Instance) reachEnd() {
 	if in.cfg.Digest != nil {
 		digest = in.cfg.Digest()
 	}
-	in.emit(PublishEnd{Queue: in.m.queue, Number: in.number, Digest: digest})
+	in.emit(PublishEnd{Queue: in.m.queue, Number: in.number, Digest: digest, Released: in.released})
 }
 
 func (in *Instance) endConfirmed() {

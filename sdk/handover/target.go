@@ -168,7 +168,7 @@ func (in *Instance) atEnd(h EntryHeader) {
 		in.giveUp(ReasonDigest, fmt.Sprintf("the state's digest at number %d differs from the source's", in.number))
 		return
 	}
-	in.want = Commit
+	in.want, in.ceded = Commit, h.Released
 }
 
 // takeOver obeys COMMIT as the target: this pod is the state's home.
