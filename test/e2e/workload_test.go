@@ -75,6 +75,7 @@ func moveNext(ctx context.Context, t *testing.T, flow *harness.Flow, n int, chan
 		Target: to, Backlog: 50, After: 50,
 		Change: func(m *v1alpha1.StatefulMigration) {
 			m.Name = fmt.Sprintf("%s-%d", m.Name, n)
+			t.Cleanup(func() { deleteMigration(t, m) })
 			if change != nil {
 				change(m)
 			}
@@ -83,7 +84,6 @@ func moveNext(ctx context.Context, t *testing.T, flow *harness.Flow, n int, chan
 	if err != nil {
 		t.Fatalf("move %d: %v", n, err)
 	}
-	t.Cleanup(func() { deleteMigration(t, m.Migration) })
 	state, err := lab.State(ctx, m.Target)
 	if err != nil {
 		t.Fatal(err)
