@@ -2,8 +2,6 @@ package e2e
 
 import (
 	"context"
-	"maps"
-	"reflect"
 	"slices"
 	"strings"
 	"testing"
@@ -18,7 +16,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"ms2m.dev/ms2m/api/v1alpha1"
-	"ms2m.dev/ms2m/sdk/handover"
+	"ms2m.dev/ms2m/internal/migration"
 	"ms2m.dev/ms2m/test/harness"
 )
 
@@ -121,54 +119,15 @@ func TestFidelity(t *testing.T) {
 	}
 }
 
-// sameSpec asserts that a copy is what the source was, but for what makes it run
-// elsewhere from a checkpoint.
+// sameSpec asserts that a copy is what the source was, but for the few fields of
+// docs/fidelity.md. A moved pod of an owner belongs to it as the source did.
 func sameSpec(t *testing.T, source, target *corev1.Pod) {
 	t.Helper()
-	was, is := plain(source), plain(target)
-	compare := func(what string, is, was any) {
-		if !reflect.DeepEqual(is, was) {
-			t.Errorf("%s: %+v, was %+v", what, is, was)
-		}
+	for _, path := range migration.SpecDiff(source, target) {
+		t.Errorf("%s is not what it was", path)
 	}
-	compare("labels", is.Labels, was.Labels)
-	compare("annotations", is.Annotations, was.Annotations)
-	compare("owner", is.OwnerReferences, was.OwnerReferences)
-	spec, before := reflect.ValueOf(is.Spec), reflect.ValueOf(was.Spec)
-	for i := range spec.NumField() {
-		compare("spec."+spec.Type().Field(i).Name, spec.Field(i).Interface(), before.Field(i).Interface())
+	was, is := metav1.GetControllerOf(source), metav1.GetControllerOf(target)
+	if (was == nil) != (is == nil) || was != nil && was.UID != is.UID {
+		t.Errorf("controller %v, was %v", is, was)
 	}
-}
-
-// plain is a pod without what belongs to its node, to its migration, or to the
-// admission of its token.
-func plain(pod *corev1.Pod) *corev1.Pod {
-	p := pod.DeepCopy()
-	mine := func(key, _ string) bool {
-		return strings.HasPrefix(key, "migration.ms2m.dev/") &&
-			key != v1alpha1.AnnotationStatelessContainers && key != v1alpha1.AnnotationDisposableVolumes
-	}
-	maps.DeleteFunc(p.Labels, mine)
-	maps.DeleteFunc(p.Annotations, mine)
-	s := &p.Spec
-	s.NodeName, s.RuntimeClassName = "", nil
-	delete(s.NodeSelector, corev1.LabelHostname)
-	if len(s.NodeSelector) == 0 {
-		s.NodeSelector = nil
-	}
-	s.Affinity = nil // the source has none; a copy's says where it goes
-	s.ReadinessGates = slices.DeleteFunc(s.ReadinessGates, func(g corev1.PodReadinessGate) bool { return g.ConditionType == v1alpha1.ConditionLive })
-	if len(s.ReadinessGates) == 0 {
-		s.ReadinessGates = nil
-	}
-	token := func(name string) bool { return strings.HasPrefix(name, "kube-api-access-") }
-	s.Volumes = slices.DeleteFunc(s.Volumes, func(v corev1.Volume) bool { return token(v.Name) })
-	for _, containers := range [][]corev1.Container{s.InitContainers, s.Containers} {
-		for i := range containers {
-			c := &containers[i]
-			c.VolumeMounts = slices.DeleteFunc(c.VolumeMounts, func(m corev1.VolumeMount) bool { return token(m.Name) })
-			c.Env = slices.DeleteFunc(c.Env, func(e corev1.EnvVar) bool { return e.Name == handover.EnvMigration })
-		}
-	}
-	return p
 }
