@@ -79,7 +79,7 @@ func effects(t *testing.T, kill kills) (count int, killed string) {
 		w.start(nil)
 	}
 	m := w.phase(v1alpha1.PhaseCompleted)
-	w.moved(m.Status.TargetPodName)
+	w.moved(m)
 	w.clean()
 	return count, was
 }
