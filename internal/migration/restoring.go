@@ -102,6 +102,7 @@ func (p *planner) target(time.Time) *Plan {
 	case pod == nil:
 		p.set(v1alpha1.ConditionRestored, metav1.ConditionFalse, ReasonWaiting, "the target pod %q is being made", p.status.TargetPodName)
 		made, notes := TargetPod(p.Object, p.status, p.Source.Pod)
+		p.hide(made)
 		plan = p.act(CreateTarget{Pod: made, Notes: notes})
 	case pod.Labels[v1alpha1.LabelMigration] != p.uid():
 		plan = p.giveUp(ReasonTargetNameTaken, "another pod has the target's name "+pod.Name)

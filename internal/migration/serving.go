@@ -105,7 +105,7 @@ func (p *planner) join() *Plan {
 			plan = p.wait(earlier(patience, p.Now.Add(p.Policy.Poll)), "the other pods of the %s to be ready", p.status.Owner.Kind)
 			return &plan
 		}
-		labels, ref := Adoption(*p.status.Owner)
+		labels, ref := p.adoption()
 		plan = p.act(Adopt{Name: copied.Name, UID: copied.UID, Labels: labels, Owner: ref, Cost: copied.Annotations[corev1.PodDeletionCost]})
 		return &plan
 	default:
@@ -150,11 +150,26 @@ func podCondition(pod *corev1.Pod, kind corev1.PodConditionType) corev1.Conditio
 	return corev1.ConditionUnknown
 }
 
-// Adoption is what the copy lacks of a pod of its owner, a ReplicaSet.
-func Adoption(w v1alpha1.WorkloadReference) (labels map[string]string, ref metav1.OwnerReference) {
-	yes := true
+// hide takes from the copy the label by which a ReplicaSet would know it, and
+// remove it as one too many before it is anything.
+func (p *planner) hide(copied *corev1.Pod) {
+	if p.ownedBy(owner.ReplicaSet) && p.Owner != nil {
+		key, _ := p.Owner.Mark()
+		delete(copied.Labels, key)
+	}
+}
+
+// adoption is what the copy lacks of a pod of its owner, a ReplicaSet.
+func (p *planner) adoption() (labels map[string]string, ref metav1.OwnerReference) {
+	yes, w := true, p.status.Owner
+	labels = map[string]string{}
 	if w.Revision != "" {
-		labels = map[string]string{appsv1.DefaultDeploymentUniqueLabelKey: w.Revision}
+		labels[appsv1.DefaultDeploymentUniqueLabelKey] = w.Revision
+	}
+	if p.Owner != nil {
+		if key, value := p.Owner.Mark(); key != "" {
+			labels[key] = value
+		}
 	}
 	return labels, metav1.OwnerReference{APIVersion: w.APIVersion, Kind: w.Kind, Name: w.Name, UID: w.UID, Controller: &yes, BlockOwnerDeletion: &yes}
 }

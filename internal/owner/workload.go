@@ -1,6 +1,7 @@
 package owner
 
 import (
+	"cmp"
 	"fmt"
 	"strconv"
 	"strings"
@@ -9,6 +10,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/labels"
+	"k8s.io/apimachinery/pkg/selection"
 	"k8s.io/apimachinery/pkg/types"
 )
 
@@ -98,6 +100,27 @@ func FromReplicaSet(r *appsv1.ReplicaSet, d *appsv1.Deployment) Workload {
 	w.Settled = d.Status.ObservedGeneration >= d.Generation
 	w.Revision, w.Newest = r.Annotations[annotationRevision], d.Annotations[annotationRevision]
 	return w
+}
+
+// Mark is a label by which a ReplicaSet knows its pods: one that lacks it is not
+// taken for one of them. A Deployment's sets the hash of its template apart, a bare
+// one has only labels that a Service may select by, too. Without a key there is none.
+func (w Workload) Mark() (key, value string) {
+	if w.Selector == nil {
+		return "", ""
+	}
+	requirements, _ := w.Selector.Requirements()
+	for _, r := range requirements {
+		switch r.Operator() {
+		case selection.NotIn, selection.NotEquals, selection.DoesNotExist: // which is met without it
+			continue
+		}
+		if r.Key() == appsv1.DefaultDeploymentUniqueLabelKey {
+			return r.Key(), w.Labels[r.Key()]
+		}
+		key = cmp.Or(key, r.Key())
+	}
+	return key, w.Labels[key]
 }
 
 func wanted(replicas *int32) int32 {

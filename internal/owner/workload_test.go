@@ -183,3 +183,33 @@ func TestOrdinal(t *testing.T) {
 		}
 	}
 }
+
+func TestMark(t *testing.T) {
+	selector := func(s metav1.LabelSelector) func(*appsv1.ReplicaSet) {
+		return func(r *appsv1.ReplicaSet) {
+			r.Spec.Selector = &s
+			r.Spec.Template.Labels = map[string]string{"app": "counter", "tier": "back", "pod-template-hash": "1"}
+		}
+	}
+	app := map[string]string{"app": "counter"}
+	for name, test := range map[string]struct {
+		selector   metav1.LabelSelector
+		key, value string
+	}{
+		"of a Deployment": {metav1.LabelSelector{MatchLabels: map[string]string{"app": "counter", "pod-template-hash": "1"}}, "pod-template-hash", "1"},
+		"bare":            {metav1.LabelSelector{MatchLabels: app}, "app", "counter"},
+		"by expression": {metav1.LabelSelector{MatchExpressions: []metav1.LabelSelectorRequirement{
+			{Key: "canary", Operator: metav1.LabelSelectorOpDoesNotExist}, {Key: "tier", Operator: metav1.LabelSelectorOpExists},
+		}}, "tier", "back"},
+		"none": {metav1.LabelSelector{MatchExpressions: []metav1.LabelSelectorRequirement{{Key: "canary", Operator: metav1.LabelSelectorOpDoesNotExist}}}, "", ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			if key, value := owner.FromReplicaSet(replicaSet(selector(test.selector)), nil).Mark(); key != test.key || value != test.value {
+				t.Errorf("%s=%s, want %s=%s", key, value, test.key, test.value)
+			}
+		})
+	}
+	if key, _ := (owner.Workload{}).Mark(); key != "" {
+		t.Errorf("an owner that is gone knows its pods by %s", key)
+	}
+}
