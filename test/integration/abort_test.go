@@ -4,12 +4,14 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+	"time"
 
 	"k8s.io/apimachinery/pkg/api/meta"
 	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"ms2m.dev/ms2m/api/v1alpha1"
+	"ms2m.dev/ms2m/internal/controller"
 	"ms2m.dev/ms2m/internal/instancetest"
 	"ms2m.dev/ms2m/internal/kubelet"
 	"ms2m.dev/ms2m/internal/migration"
@@ -262,7 +264,8 @@ func TestCutoff(t *testing.T) {
 	stuck[v1alpha1.PhaseReplaying](w)
 	w.flowing = true
 	w.mu.Unlock()
-	w.start(nil)
+	// On a busy machine there are few samples in a shorter time.
+	w.start(nil, func(r *controller.Reconciler) { r.Policy.Trend = time.Second })
 	w.create(func(m *v1alpha1.StatefulMigration) { m.Spec.ReplayCutoffSeconds = 5 })
 	m := w.phase(v1alpha1.PhaseCompleted)
 	// As much arrives as is replayed, by the samples of one trend; the rate that

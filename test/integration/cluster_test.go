@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	admissionv1 "k8s.io/api/admissionregistration/v1"
 	corev1 "k8s.io/api/core/v1"
 	nodev1 "k8s.io/api/node/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -56,6 +57,14 @@ func cluster(ctx context.Context) error {
 	}
 	if err := wait.PollUntilContextTimeout(ctx, 50*time.Millisecond, time.Minute, true, policyActive); err != nil {
 		return fmt.Errorf("the admission policy: %w", err)
+	}
+	binding := &admissionv1.MutatingAdmissionPolicyBinding{}
+	if err := kube.Get(ctx, client.ObjectKey{Name: "ms2m-placement"}, binding); err != nil {
+		return err
+	}
+	blindfold(binding)
+	if err := kube.Update(ctx, binding); err != nil {
+		return err
 	}
 	if err := placementActive(ctx); err != nil {
 		return fmt.Errorf("the policy of placements: %w", err)

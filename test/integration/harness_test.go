@@ -162,7 +162,8 @@ func (w *world) get(name string) *v1alpha1.StatefulMigration {
 	return m
 }
 
-const patience = 30 * time.Second
+// patience is for a machine that is busy with other things.
+const patience = 2 * time.Minute
 
 // eventually waits until something holds.
 func (w *world) eventually(what string, f func() bool) {

@@ -74,6 +74,9 @@ func run(m *testing.M) (code int, err error) {
 		CRDDirectoryPaths:     []string{filepath.Join(root, "config/crd")},
 		ErrorIfCRDPathMissing: true,
 	}
+	// Nothing of it is to outlive the tests.
+	env.ControlPlane.Etcd = &envtest.Etcd{}
+	env.ControlPlane.Etcd.Configure().Set("unsafe-no-fsync", "true")
 	if cfg, err = env.Start(); err != nil {
 		return 0, err
 	}
