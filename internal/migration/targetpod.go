@@ -38,7 +38,9 @@ func TargetPod(m *v1alpha1.StatefulMigration, st *v1alpha1.StatefulMigrationStat
 	metav1.SetMetaDataLabel(&pod.ObjectMeta, v1alpha1.LabelMigration, string(m.UID))
 	pod.OwnerReferences = nil
 	delete(pod.Labels, "pod-template-hash")
-	pod.Spec.ReadinessGates = append(pod.Spec.ReadinessGates, corev1.PodReadinessGate{ConditionType: v1alpha1.ConditionLive})
+	if gate := (corev1.PodReadinessGate{ConditionType: v1alpha1.ConditionLive}); !slices.Contains(pod.Spec.ReadinessGates, gate) {
+		pod.Spec.ReadinessGates = append(pod.Spec.ReadinessGates, gate)
+	}
 	for key, value := range map[string]string{
 		v1alpha1.AnnotationMigration: string(m.UID),
 		v1alpha1.AnnotationHandover:  HandoverID(m),

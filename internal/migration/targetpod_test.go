@@ -23,6 +23,7 @@ func TestTargetPod(t *testing.T) {
 	src.Annotations = map[string]string{"note": "kept", corev1.LastAppliedConfigAnnotation: "{}"}
 	src.ResourceVersion = "7"
 	src.Spec.NodeSelector = map[string]string{corev1.LabelHostname: "node-a", "disk": "ssd"}
+	src.Spec.ReadinessGates = []corev1.PodReadinessGate{{ConditionType: v1alpha1.ConditionLive}} // of an earlier move
 	src.Spec.EphemeralContainers = []corev1.EphemeralContainer{{}}
 	src.Spec.Volumes = []corev1.Volume{
 		{Name: "kube-api-access-x1y2z", VolumeSource: corev1.VolumeSource{Projected: &corev1.ProjectedVolumeSource{}}},
@@ -42,6 +43,7 @@ func TestTargetPod(t *testing.T) {
 	class := "ms2m"
 	want := &corev1.Pod{Spec: corev1.PodSpec{
 		RuntimeClassName: &class,
+		ReadinessGates:   []corev1.PodReadinessGate{{ConditionType: v1alpha1.ConditionLive}},
 		NodeSelector:     map[string]string{"disk": "ssd"},
 		Volumes:          src.Spec.Volumes[1:],
 		Containers: []corev1.Container{{
@@ -58,7 +60,7 @@ func TestTargetPod(t *testing.T) {
 	want.Labels = map[string]string{"app": "counter", v1alpha1.LabelMigration: uid}
 	want.Annotations = map[string]string{
 		"note":                       "kept",
-		v1alpha1.AnnotationMigration: uid, v1alpha1.AnnotationContainer: "main",
+		v1alpha1.AnnotationMigration: uid, v1alpha1.AnnotationHandover: uid, v1alpha1.AnnotationContainer: "main",
 		v1alpha1.AnnotationDigest: "sha256:00", v1alpha1.AnnotationBaseName: "counter",
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
