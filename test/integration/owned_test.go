@@ -22,7 +22,7 @@ import (
 // not know the placement yet: the pod takes nothing, goes, and is made again.
 //
 // Other tests need the policy: it is kept from this test's namespace alone, by a
-// label that its binding is made to look at.
+// label that its binding is made to look at (blindfold).
 func TestUnsteered(t *testing.T) {
 	t.Parallel()
 	for _, k := range []kind{shadowed, sequential} {
@@ -167,7 +167,11 @@ func TestDeploymentChanges(t *testing.T) {
 			})
 			t.Logf("%s: %+v", m.Status.Phase, meta.FindStatusCondition(m.Status.Conditions, v1alpha1.ConditionSucceeded))
 			w.eventually(fmt.Sprintf("%d pods", test.pods), func() bool {
-				return len(w.pods()) == test.pods && len(w.readyPods()) == test.pods
+				all := w.pods()
+				ready := slices.DeleteFunc(slices.Clone(all), func(p corev1.Pod) bool {
+					return p.DeletionTimestamp != nil || conditionOf(&p, corev1.PodReady) != corev1.ConditionTrue
+				})
+				return len(all) == test.pods && len(ready) == test.pods
 			})
 			for _, p := range w.pods() {
 				if rolled := p.Annotations["new"] == "one"; rolled != test.rolled {
@@ -234,7 +238,7 @@ func TestDryRun(t *testing.T) {
 				t.Parallel()
 				w := newWorldOf(t, k)
 				var effects []string
-				w.start(func(effect string) (before, after bool) {
+				mgr := w.start(func(effect string) (before, after bool) {
 					effects = append(effects, effect)
 					return false, false
 				})
@@ -244,6 +248,7 @@ func TestDryRun(t *testing.T) {
 					m = w.get("move")
 					return m.Status.Phase == test.outcome && len(m.Finalizers) == 0
 				})
+				mgr.end()
 				if c := meta.FindStatusCondition(m.Status.Conditions, v1alpha1.ConditionSucceeded); c == nil || c.Reason != test.reason {
 					t.Errorf("%+v", c)
 				}

@@ -73,8 +73,13 @@ func (w *world) deploy() {
 	w.must(kube.Create(w.ctx, w.kind.workload(w.namespace, int32(w.kind.replicas), corev1.PodTemplateSpec{
 		ObjectMeta: metav1.ObjectMeta{Labels: serviceName}, Spec: podSpec(),
 	})))
-	w.eventually("the pods", func() bool { return len(w.readyPods()) == w.kind.replicas })
-	pods := w.readyPods()
+	ready := func(reader client.Reader) []corev1.Pod {
+		var list corev1.PodList
+		w.must(reader.List(w.ctx, &list, client.InNamespace(w.namespace), client.MatchingLabels(serviceName)))
+		return slices.DeleteFunc(list.Items, func(p corev1.Pod) bool { return conditionOf(&p, corev1.PodReady) != corev1.ConditionTrue })
+	}
+	w.eventually("the pods", func() bool { return len(ready(seen)) == w.kind.replicas })
+	pods := ready(kube)
 	w.siblings = map[string]types.UID{}
 	for i := range pods {
 		if w.source == nil && (pods[i].Name == "counter-1" || w.kind.strategy == "") {
@@ -91,13 +96,6 @@ func (w *world) pods() []corev1.Pod {
 	var list corev1.PodList
 	w.must(kube.List(w.ctx, &list, client.InNamespace(w.namespace)))
 	return slices.DeleteFunc(list.Items, func(p corev1.Pod) bool { return p.Labels[labelName] == v1alpha1.AgentName })
-}
-
-func (w *world) readyPods() []corev1.Pod {
-	w.t.Helper()
-	return slices.DeleteFunc(w.pods(), func(p corev1.Pod) bool {
-		return p.DeletionTimestamp != nil || conditionOf(&p, corev1.PodReady) != corev1.ConditionTrue
-	})
 }
 
 // names are the names of the service's pods.
