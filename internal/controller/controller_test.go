@@ -3,6 +3,7 @@ package controller_test
 import (
 	"context"
 	"errors"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -314,8 +315,8 @@ func TestSecret(t *testing.T) {
 	ready("BrokerUnavailable")
 }
 
-// TestDeletesByUID: the source is deleted by its UID, so that a pod that has
-// taken its name since is not.
+// TestDeletesByUID: when the target serves, the source is deleted by its UID, so
+// that a pod that has taken its name since is not.
 func TestDeletesByUID(t *testing.T) {
 	deleted := false
 	r := newRig(t, object(v1alpha1.PhaseFinalizing, replaying, func(m *v1alpha1.StatefulMigration) {
@@ -348,5 +349,14 @@ func TestDeletesByUID(t *testing.T) {
 	m := r.get()
 	if !deleted || m.Status.Phase != v1alpha1.PhaseCompleted || len(m.Finalizers) != 0 {
 		t.Errorf("deleted %v, phase %s, finalizers %v", deleted, m.Status.Phase, m.Finalizers)
+	}
+	pod := &corev1.Pod{}
+	if err := r.Client.Get(t.Context(), client.ObjectKeyFromObject(target()), pod); err != nil {
+		t.Fatal(err)
+	}
+	if pod.Labels[v1alpha1.LabelMigration] != "" || !slices.ContainsFunc(pod.Status.Conditions, func(c corev1.PodCondition) bool {
+		return c.Type == v1alpha1.ConditionLive && c.Status == corev1.ConditionTrue
+	}) {
+		t.Errorf("the target keeps the label, or its gate is closed: %v, %v", pod.Labels, pod.Status.Conditions)
 	}
 }

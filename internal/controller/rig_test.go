@@ -45,6 +45,7 @@ type rig struct {
 	events   *events.FakeRecorder
 	kubelet  *MockCheckpointer
 	registry *MockRegistry
+	access   *MockAccess
 	brokers  *MockBrokers
 	broker   *MockBroker
 	wakes    workqueue.TypedRateLimitingInterface[ctrl.Request]
@@ -64,26 +65,28 @@ func newRig(t *testing.T, m *v1alpha1.StatefulMigration, funcs interceptor.Funcs
 		t.Fatal(err)
 	}
 	api := fake.NewClientBuilder().WithScheme(scheme).
-		WithStatusSubresource(&v1alpha1.StatefulMigration{}, &v1alpha1.CheckpointTransfer{}).
+		WithStatusSubresource(&v1alpha1.StatefulMigration{}, &v1alpha1.CheckpointTransfer{}, &corev1.Pod{}).
 		WithObjects(append(more, m, pod("counter", sourceUID, "node-a"))...).
 		WithInterceptorFuncs(funcs).Build()
 	mocks := gomock.NewController(t)
 	r := &rig{
 		t:     t,
 		clock: testclock.NewFakePassiveClock(time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)), events: events.NewFakeRecorder(100),
-		kubelet: NewMockCheckpointer(mocks), registry: NewMockRegistry(mocks),
+		kubelet: NewMockCheckpointer(mocks), registry: NewMockRegistry(mocks), access: NewMockAccess(mocks),
 		brokers: NewMockBrokers(mocks), broker: NewMockBroker(mocks), heard: map[string]*broker.Heard{},
 	}
 	policy := migration.DefaultPolicy()
 	policy.MaxAttempts = 2
 	r.Reconciler = &controller.Reconciler{
 		Client: api, Live: api, Recorder: r.events, Clock: r.clock, Policy: policy,
-		Kubelet: r.kubelet, Registry: r.registry, Brokers: r.brokers, Sessions: controller.NewSessions(),
+		Kubelet: r.kubelet, Registry: r.registry, Access: r.access, Brokers: r.brokers, Sessions: controller.NewSessions(),
 		AgentNamespace: "ms2m-system", Workers: 1,
 	}
 	r.wakes = workqueue.NewTypedRateLimitingQueue(workqueue.DefaultTypedControllerRateLimiter[ctrl.Request]())
 	t.Cleanup(r.wakes.ShutDown)
 	r.Sessions.Queue(r.wakes)
+	r.access.EXPECT().Allowed(gomock.Any(), gomock.Any()).Return(true, nil).AnyTimes()
+	r.registry.EXPECT().Writable(gomock.Any(), "registry/checkpoints").Return(nil).AnyTimes()
 	r.broker.EXPECT().Generation().Return(int64(1)).AnyTimes()
 	r.broker.EXPECT().Heard(gomock.Any()).DoAndReturn(func(pod string) (broker.Heard, bool) {
 		r.mu.Lock()
@@ -195,7 +198,8 @@ func object(phase v1alpha1.MigrationPhase, change ...func(*v1alpha1.StatefulMigr
 			},
 		},
 		Status: v1alpha1.StatefulMigrationStatus{
-			Phase: phase, SourcePodUID: sourceUID, SourceNode: "node-a", Container: "main",
+			Phase: phase, SourcePodName: "counter", SourcePodUID: sourceUID, SourceNode: "node-a", Container: "main",
+			Strategy: v1alpha1.StrategyShadow, Hop: 1,
 		},
 	}
 	for _, f := range change {
@@ -232,8 +236,9 @@ func installation() []client.Object {
 		agent := pod("agent-"+name, "agent-"+name, name)
 		agent.Namespace = "ms2m-system"
 		agent.Labels = map[string]string{"app.kubernetes.io/name": v1alpha1.AgentName}
+		agent.Annotations = map[string]string{v1alpha1.AnnotationNodeFacts: `{"kernel":"6.12.0","criu":"4.1.1","archiveFreeBytes":1000000000,"stageFreeBytes":1000000000}`}
 		out = append(out, agent, &corev1.Node{
-			ObjectMeta: metav1.ObjectMeta{Name: name},
+			ObjectMeta: metav1.ObjectMeta{Name: name, Labels: map[string]string{corev1.LabelHostname: name}},
 			Status:     corev1.NodeStatus{Conditions: []corev1.NodeCondition{{Type: corev1.NodeReady, Status: corev1.ConditionTrue}}},
 		})
 	}

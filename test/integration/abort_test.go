@@ -4,12 +4,14 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+	"time"
 
 	"k8s.io/apimachinery/pkg/api/meta"
 	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"ms2m.dev/ms2m/api/v1alpha1"
+	"ms2m.dev/ms2m/internal/controller"
 	"ms2m.dev/ms2m/internal/instancetest"
 	"ms2m.dev/ms2m/internal/kubelet"
 	"ms2m.dev/ms2m/internal/migration"
@@ -29,12 +31,12 @@ func (w *world) failed(reason, message string) *v1alpha1.StatefulMigration {
 }
 
 // never lets the legs of a direction wait for ever.
-func never() outcome { return outcome{} }
+func never() *outcome { return &outcome{} }
 
 // stuck makes a migration stop in a phase.
 var stuck = map[v1alpha1.MigrationPhase]func(*world){
 	v1alpha1.PhasePending:       func(w *world) { w.instances[string(w.source.UID)].Mute = true },
-	v1alpha1.PhaseCheckpointing: func(w *world) { w.holds[handover.PodSlot(w.namespace, "counter")] = "other" },
+	v1alpha1.PhaseCheckpointing: func(w *world) { w.holds[handover.PodSlot(w.namespace, "counter")] = handover.Hold{Migration: "other"} },
 	v1alpha1.PhaseTransferring:  func(w *world) { w.transfer["Push"] = never },
 	v1alpha1.PhaseRestoring:     func(w *world) { w.transfer["Stage"] = never },
 	v1alpha1.PhaseReplaying: func(w *world) {
@@ -91,7 +93,7 @@ func TestDeleteAfterCommit(t *testing.T) {
 	// The manager deletes the pod at this moment: what is read may be old when it is written.
 	w.must(kube.Patch(w.ctx, w.source, client.RawPatch(types.MergePatchType, []byte(`{"metadata":{"finalizers":null}}`))))
 	w.eventually("the object to go", func() bool { return w.get("move") == nil })
-	w.moved(m.Status.TargetPodName)
+	w.moved(m)
 	w.clean()
 }
 
@@ -120,11 +122,11 @@ func TestFailures(t *testing.T) {
 			reason: "CheckpointFailed", message: "404",
 		},
 		"the push fails": {
-			prepare: func(w *world) { w.transfer["Push"] = func() outcome { return outcome{"Unauthorized", "401"} } },
+			prepare: func(w *world) { w.transfer["Push"] = func() *outcome { return &outcome{"Unauthorized", "401"} } },
 			reason:  "Unauthorized", message: "push: 401",
 		},
 		"the staging fails": {
-			prepare: func(w *world) { w.transfer["Stage"] = func() outcome { return outcome{"NoSpace", "disk full"} } },
+			prepare: func(w *world) { w.transfer["Stage"] = func() *outcome { return &outcome{"NoSpace", "disk full"} } },
 			reason:  "NoSpace", message: "stage: disk full",
 		},
 		"the push never ends": {
@@ -204,7 +206,7 @@ func TestSecondAttempt(t *testing.T) {
 			if m.Status.Attempt != 2 {
 				t.Errorf("attempt %d, want 2", m.Status.Attempt)
 			}
-			w.moved(m.Status.TargetPodName)
+			w.moved(m)
 			w.clean()
 		})
 	}
@@ -248,7 +250,7 @@ func TestTakeover(t *testing.T) {
 				t.Errorf("fenced off %v, want %q", f, fenced)
 			}
 			w.mu.Unlock()
-			w.moved(m.Status.TargetPodName)
+			w.moved(m)
 			w.clean()
 		})
 	}
@@ -262,7 +264,8 @@ func TestCutoff(t *testing.T) {
 	stuck[v1alpha1.PhaseReplaying](w)
 	w.flowing = true
 	w.mu.Unlock()
-	w.start(nil)
+	// On a busy machine there are few samples in a shorter time.
+	w.start(nil, func(r *controller.Reconciler) { r.Policy.Trend = time.Second })
 	w.create(func(m *v1alpha1.StatefulMigration) { m.Spec.ReplayCutoffSeconds = 5 })
 	m := w.phase(v1alpha1.PhaseCompleted)
 	// As much arrives as is replayed, by the samples of one trend; the rate that

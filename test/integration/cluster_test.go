@@ -8,12 +8,14 @@ import (
 	"strings"
 	"time"
 
+	admissionv1 "k8s.io/api/admissionregistration/v1"
 	corev1 "k8s.io/api/core/v1"
 	nodev1 "k8s.io/api/node/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/util/wait"
 	"k8s.io/apimachinery/pkg/util/yaml"
+	"k8s.io/utils/ptr"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"ms2m.dev/ms2m/api/v1alpha1"
@@ -48,10 +50,59 @@ func cluster(ctx context.Context) error {
 	if err := kube.Create(ctx, class); err != nil {
 		return err
 	}
-	if err := apply(ctx, filepath.Join(root, "config/admission/policy.yaml")); err != nil {
+	for _, file := range []string{"policy.yaml", "placement.yaml"} {
+		if err := apply(ctx, filepath.Join(root, "config/admission", file)); err != nil {
+			return err
+		}
+	}
+	if err := wait.PollUntilContextTimeout(ctx, 50*time.Millisecond, time.Minute, true, policyActive); err != nil {
+		return fmt.Errorf("the admission policy: %w", err)
+	}
+	binding := &admissionv1.MutatingAdmissionPolicyBinding{}
+	if err := kube.Get(ctx, client.ObjectKey{Name: "ms2m-placement"}, binding); err != nil {
 		return err
 	}
-	return wait.PollUntilContextTimeout(ctx, 50*time.Millisecond, time.Minute, true, policyActive)
+	blindfold(binding)
+	if err := kube.Update(ctx, binding); err != nil {
+		return err
+	}
+	if err := placementActive(ctx); err != nil {
+		return fmt.Errorf("the policy of placements: %w", err)
+	}
+	return nil
+}
+
+// placementActive waits until a pod that a migration in the default namespace asks
+// for is changed at admission.
+func placementActive(ctx context.Context) error {
+	m := &v1alpha1.StatefulMigration{
+		ObjectMeta: metav1.ObjectMeta{Name: "probe", Namespace: metav1.NamespaceDefault},
+		Spec: v1alpha1.StatefulMigrationSpec{
+			SourcePod: v1alpha1.PodReference{Name: "p"}, CheckpointImageRepository: "registry/a",
+			MessageQueueConfig: v1alpha1.MessageQueueConfig{BrokerURL: "amqp://broker", QueueName: "q"},
+		},
+	}
+	if err := kube.Create(ctx, m); err != nil {
+		return err
+	}
+	m.Status.Placement = &v1alpha1.Placement{PodName: "p", OwnerUID: "o", Container: "main", Handover: "h", Hostname: nodeB}
+	if err := kube.Status().Update(ctx, m); err != nil {
+		return err
+	}
+	err := wait.PollUntilContextTimeout(ctx, 50*time.Millisecond, time.Minute, true, func(ctx context.Context) (bool, error) {
+		pod := &corev1.Pod{
+			ObjectMeta: metav1.ObjectMeta{Name: "p", Namespace: metav1.NamespaceDefault, OwnerReferences: []metav1.OwnerReference{
+				{APIVersion: "apps/v1", Kind: "StatefulSet", Name: "p", UID: "o", Controller: ptr.To(true)},
+			}},
+			Spec: corev1.PodSpec{Containers: []corev1.Container{{Name: "main", Image: "counter"}}},
+		}
+		err := kube.Create(ctx, pod, client.DryRunAll)
+		return err == nil && len(pod.Spec.SchedulingGates) == 1, nil
+	})
+	if err != nil {
+		return err
+	}
+	return kube.Delete(ctx, m)
 }
 
 // policyActive reports whether the API server has taken note of the policy.

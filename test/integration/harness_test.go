@@ -3,14 +3,19 @@ package integration
 import (
 	"context"
 	"fmt"
+	"net/http"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
 	"time"
 
+	authorizationv1 "k8s.io/api/authorization/v1"
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/watch"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/events"
@@ -26,9 +31,7 @@ import (
 	"ms2m.dev/ms2m/api/v1alpha1"
 	"ms2m.dev/ms2m/internal/broker"
 	"ms2m.dev/ms2m/internal/controller"
-	"ms2m.dev/ms2m/internal/instancetest"
 	"ms2m.dev/ms2m/internal/migration"
-	"ms2m.dev/ms2m/sdk/handover"
 )
 
 // world is one test's namespace with a source pod, its data plane, and the
@@ -37,9 +40,17 @@ type world struct {
 	*plane
 	t         *testing.T
 	ctx       context.Context
+	kind      kind
 	namespace string
 	source    *corev1.Pod
+	state     string               // the incarnation of the process that is moved
+	siblings  map[string]types.UID // by name: the other pods of the source's owner
 }
+
+const (
+	labelName = "app.kubernetes.io/name"
+	nodeFacts = `{"kernel":"6.12.0","criu":"4.1.1","archiveFreeBytes":10000000000,"stageFreeBytes":10000000000}`
+)
 
 var namespaces struct {
 	sync.Mutex
@@ -49,22 +60,31 @@ var namespaces struct {
 // newWorld makes a namespace in which the pod "counter" runs on node-a.
 func newWorld(t *testing.T) *world {
 	t.Helper()
+	return newWorldOf(t, standalone)
+}
+
+// newWorldOf makes a namespace in which pods of a kind run on node-a.
+func newWorldOf(t *testing.T, k kind) *world {
+	t.Helper()
 	namespaces.Lock()
 	namespaces.n++
-	w := &world{plane: newPlane(), t: t, ctx: t.Context(), namespace: fmt.Sprintf("test-%d", namespaces.n)}
+	w := &world{plane: newPlane(), t: t, ctx: t.Context(), kind: k, namespace: fmt.Sprintf("test-%d", namespaces.n)}
 	namespaces.Unlock()
 	w.must(kube.Create(w.ctx, &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: w.namespace}}))
 	for _, node := range []string{nodeA, nodeB} {
-		w.pod("agent-"+node, node, map[string]string{"app.kubernetes.io/name": v1alpha1.AgentName})
+		agent := w.make("agent-"+node, node, func(p *corev1.Pod) {
+			p.Labels = map[string]string{labelName: v1alpha1.AgentName}
+			p.Annotations = map[string]string{v1alpha1.AnnotationNodeFacts: nodeFacts}
+		})
+		running(agent)
+		agent.Status.Conditions = []corev1.PodCondition{{Type: corev1.PodReady, Status: corev1.ConditionTrue}}
+		w.must(kube.Status().Update(w.ctx, agent))
 	}
-	w.source = w.pod("counter", nodeA, nil)
-	w.instances[string(w.source.UID)] = &instancetest.Instance{Status: handover.Status{
-		PodUID: string(w.source.UID), State: handover.Live, Queue: queue, Identity: handover.IdentityMessageID,
-	}}
 	ctx, stop := context.WithCancel(context.Background())
 	var done sync.WaitGroup
 	done.Go(func() { nodes{plane: w.plane, namespace: w.namespace}.run(ctx) })
 	t.Cleanup(func() { stop(); done.Wait() })
+	w.deploy()
 	return w
 }
 
@@ -75,36 +95,37 @@ func (w *world) must(err error) {
 	}
 }
 
-// pod makes a pod that runs and is ready.
-func (w *world) pod(name, node string, labels map[string]string, change ...func(*corev1.Pod)) *corev1.Pod {
+// make makes a pod on a node.
+func (w *world) make(name, node string, change ...func(*corev1.Pod)) *corev1.Pod {
 	w.t.Helper()
 	pod := &corev1.Pod{
-		ObjectMeta: metav1.ObjectMeta{Name: name, Namespace: w.namespace, Labels: labels},
-		Spec: corev1.PodSpec{
-			NodeName:                     node,
-			AutomountServiceAccountToken: ptr.To(false),
-			Containers:                   []corev1.Container{{Name: "main", Image: "counter"}},
-		},
+		ObjectMeta: metav1.ObjectMeta{Name: name, Namespace: w.namespace},
+		Spec:       podSpec(),
 	}
+	pod.Spec.NodeName = node
 	for _, f := range change {
 		f(pod)
 	}
 	w.must(kube.Create(w.ctx, pod))
-	w.runs(pod)
 	return pod
 }
 
-// runs makes a pod run, as a kubelet would.
-func (w *world) runs(pod *corev1.Pod) {
+// pod makes a pod on node-a, and waits until it runs.
+func (w *world) pod(name string, change ...func(*corev1.Pod)) *corev1.Pod {
 	w.t.Helper()
-	pod.Status.Phase = corev1.PodRunning
-	pod.Status.Conditions = []corev1.PodCondition{{Type: corev1.PodReady, Status: corev1.ConditionTrue}}
-	for _, c := range pod.Spec.Containers {
-		pod.Status.ContainerStatuses = append(pod.Status.ContainerStatuses, corev1.ContainerStatus{
-			Name: c.Name, State: corev1.ContainerState{Running: &corev1.ContainerStateRunning{}},
-		})
+	pod := w.make(name, nodeA, change...)
+	w.eventually("the pod "+name, func() bool {
+		w.must(kube.Get(w.ctx, client.ObjectKeyFromObject(pod), pod))
+		return conditionOf(pod, corev1.PodReady) == corev1.ConditionTrue
+	})
+	return pod
+}
+
+func podSpec() corev1.PodSpec {
+	return corev1.PodSpec{
+		AutomountServiceAccountToken: ptr.To(false),
+		Containers:                   []corev1.Container{{Name: "main", Image: "counter"}},
 	}
-	w.must(kube.Status().Update(w.ctx, pod))
 }
 
 // migration is a StatefulMigration of the source to node-b, not yet created.
@@ -112,7 +133,8 @@ func (w *world) migration(change ...func(*v1alpha1.StatefulMigration)) *v1alpha1
 	m := &v1alpha1.StatefulMigration{
 		ObjectMeta: metav1.ObjectMeta{Name: "move", Namespace: w.namespace},
 		Spec: v1alpha1.StatefulMigrationSpec{
-			SourcePod:                 v1alpha1.PodReference{Name: "counter"},
+			SourcePod:                 v1alpha1.PodReference{Name: w.source.Name},
+			Strategy:                  w.kind.strategy,
 			TargetNode:                &v1alpha1.TargetNode{Name: nodeB},
 			CheckpointImageRepository: "registry.example.com/ms2m/checkpoints",
 			MessageQueueConfig:        v1alpha1.MessageQueueConfig{BrokerURL: "amqp://broker.example.com", QueueName: queue},
@@ -143,12 +165,13 @@ func (w *world) get(name string) *v1alpha1.StatefulMigration {
 	return m
 }
 
-const patience = 30 * time.Second
+// patience is for a machine that is busy with other things.
+const patience = 2 * time.Minute
 
 // eventually waits until something holds.
 func (w *world) eventually(what string, f func() bool) {
 	w.t.Helper()
-	for end := time.Now().Add(patience); !f(); time.Sleep(10 * time.Millisecond) {
+	for end := time.Now().Add(patience); !f(); time.Sleep(25 * time.Millisecond) {
 		if time.Now().After(end) {
 			w.t.Fatalf("not within %v: %s\n%s", patience, what, w.describe())
 		}
@@ -158,10 +181,16 @@ func (w *world) eventually(what string, f func() bool) {
 func (w *world) describe() string {
 	var b strings.Builder
 	if m := w.get("move"); m != nil {
-		fmt.Fprintf(&b, "phase %s attempt %d epoch %d\n", m.Status.Phase, m.Status.Attempt, m.Status.Epoch)
-		for _, c := range m.Status.Conditions {
-			fmt.Fprintf(&b, "  %s=%s %s: %s\n", c.Type, c.Status, c.Reason, c.Message)
+		fmt.Fprintf(&b, "phase %s hop %d attempt %d epoch %d, %s → %s (%s), placement %+v\n", m.Status.Phase, m.Status.Hop, m.Status.Attempt,
+			m.Status.Epoch, m.Status.SourcePodName, m.Status.TargetPodName, m.Status.TargetPodUID, m.Status.Placement)
+		for _, c := range slices.Concat(m.Status.Conditions, m.Status.Preflight) {
+			if c.Reason != migration.ReasonPassed {
+				fmt.Fprintf(&b, "  %s=%s %s: %s\n", c.Type, c.Status, c.Reason, c.Message)
+			}
 		}
+	}
+	for _, p := range w.pods() {
+		fmt.Fprintf(&b, "  pod %s %s on %q, %s, gates %v, labels %v, conditions %v\n", p.Name, p.UID, p.Spec.NodeName, p.Status.Phase, p.Spec.SchedulingGates, p.Labels, p.Status.Conditions)
 	}
 	w.mu.Lock()
 	for pod, in := range w.instances {
@@ -174,11 +203,17 @@ func (w *world) describe() string {
 // phase waits for a phase, or one beyond it.
 func (w *world) phase(want v1alpha1.MigrationPhase) *v1alpha1.StatefulMigration {
 	w.t.Helper()
-	var m *v1alpha1.StatefulMigration
-	w.eventually("phase "+string(want), func() bool {
-		m = w.get("move")
-		return m != nil && m.Status.Phase == want
-	})
+	w.eventually("phase "+string(want), func() bool { return w.see().Status.Phase == want })
+	return w.get("move")
+}
+
+// see is the migration as the cache has it, which costs the API server nothing:
+// what is waited for comes there, too.
+func (w *world) see() *v1alpha1.StatefulMigration {
+	m := &v1alpha1.StatefulMigration{}
+	if err := seen.Get(w.ctx, client.ObjectKey{Namespace: w.namespace, Name: "move"}, m); !apierrors.IsNotFound(err) {
+		w.must(err)
+	}
 	return m
 }
 
@@ -196,7 +231,7 @@ func policy() migration.Policy {
 	p := migration.DefaultPolicy()
 	p.Poll, p.Knock, p.Resend = 50*time.Millisecond, 20*time.Millisecond, 200*time.Millisecond
 	p.AttemptPause, p.StatusEvery, p.Trend = 10*time.Millisecond, 50*time.Millisecond, 200*time.Millisecond
-	p.Patience = 3 * time.Second
+	p.Patience, p.HopPause = 3*time.Second, 200*time.Millisecond
 	return p
 }
 
@@ -244,14 +279,16 @@ func (w *world) start(kill killer, change ...func(*controller.Reconciler)) *mana
 			}
 			return mortal(inner, effect), nil
 		},
-		Controller: config.Controller{SkipNameValidation: ptr.To(true)},
+		// What the API server offers is the same for all.
+		MapperProvider: func(*rest.Config, *http.Client) (meta.RESTMapper, error) { return kube.RESTMapper(), nil },
+		Controller:     config.Controller{SkipNameValidation: ptr.To(true)},
 	})
 	w.must(err)
 	sessions := controller.NewSessions()
 	at := port{plane: w.plane, effect: effect}
 	r := &controller.Reconciler{
 		Client: mgr.GetClient(), Live: mgr.GetAPIReader(), Recorder: events.NewFakeRecorder(1000),
-		Clock: clock.RealClock{}, Policy: policy(), Kubelet: at, Registry: repository{at}, Brokers: at,
+		Clock: clock.RealClock{}, Policy: policy(), Kubelet: at, Registry: repository{at}, Brokers: at, Access: everything{},
 		Sessions: sessions, AgentNamespace: w.namespace, Workers: 2,
 	}
 	for _, f := range change {
@@ -265,6 +302,13 @@ func (w *world) start(kill killer, change ...func(*controller.Reconciler)) *mana
 	go func() { m.done <- mgr.Start(ctx) }()
 	w.t.Cleanup(m.end)
 	return m
+}
+
+// everything is allowed to a manager: it is the administrator.
+type everything struct{}
+
+func (everything) Allowed(context.Context, authorizationv1.ResourceAttributes) (bool, error) {
+	return true, nil
 }
 
 // end ends a manager, and waits.
@@ -299,6 +343,12 @@ func mortal(inner client.Client, effect func(string) (func(), error)) client.Cli
 		},
 		Update: func(ctx context.Context, c client.WithWatch, o client.Object, opts ...client.UpdateOption) error {
 			return do(fmt.Sprintf("update %T", o), func() error { return c.Update(ctx, o, opts...) })
+		},
+		Patch: func(ctx context.Context, c client.WithWatch, o client.Object, patch client.Patch, opts ...client.PatchOption) error {
+			return do(fmt.Sprintf("patch %T", o), func() error { return c.Patch(ctx, o, patch, opts...) })
+		},
+		SubResourcePatch: func(ctx context.Context, c client.Client, sub string, o client.Object, patch client.Patch, opts ...client.SubResourcePatchOption) error {
+			return do(fmt.Sprintf("patch %s of %T", sub, o), func() error { return c.SubResource(sub).Patch(ctx, o, patch, opts...) })
 		},
 		SubResourceUpdate: func(ctx context.Context, c client.Client, sub string, o client.Object, opts ...client.SubResourceUpdateOption) error {
 			return do("update "+sub, func() error { return c.SubResource(sub).Update(ctx, o, opts...) })

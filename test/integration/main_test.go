@@ -1,10 +1,13 @@
-// Package integration runs the manager against a real API server and etcd, with
-// a data plane that is simulated: instances of the library, kubelets, node
-// agents and the scheduler are a few lines each in this package.
+// Package integration runs the manager against a real API server and etcd, with the
+// real controllers of StatefulSets, ReplicaSets and Deployments. The data plane is
+// simulated: instances of the library, kubelets, node agents and the scheduler
+// are a few lines each in this package.
 package integration
 
 import (
 	"context"
+	"errors"
+	"flag"
 	"fmt"
 	"os"
 	"os/exec"
@@ -15,6 +18,7 @@ import (
 	"k8s.io/apimachinery/pkg/runtime"
 	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
 	"k8s.io/client-go/rest"
+	"sigs.k8s.io/controller-runtime/pkg/cache"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/envtest"
 	"sigs.k8s.io/controller-runtime/pkg/log"
@@ -29,10 +33,22 @@ const root = "../.." // of the repository
 var (
 	cfg    *rest.Config
 	kube   client.WithWatch // straight to the API server
+	seen   client.Reader    // what the simulated nodes see, all from one cache
 	scheme = runtime.NewScheme()
 )
 
+// side is how many tests run side by side: they wait most of the time.
+const side = "12"
+
 func TestMain(m *testing.M) {
+	flag.Parse()
+	given := false
+	flag.Visit(func(f *flag.Flag) { given = given || f.Name == "test.parallel" })
+	if !given {
+		if err := flag.Set("test.parallel", side); err != nil {
+			panic(err)
+		}
+	}
 	code, err := run(m)
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "integration:", err)
@@ -58,6 +74,9 @@ func run(m *testing.M) (code int, err error) {
 		CRDDirectoryPaths:     []string{filepath.Join(root, "config/crd")},
 		ErrorIfCRDPathMissing: true,
 	}
+	// Nothing of it is to outlive the tests.
+	env.ControlPlane.Etcd = &envtest.Etcd{}
+	env.ControlPlane.Etcd.Configure().Set("unsafe-no-fsync", "true")
 	if cfg, err = env.Start(); err != nil {
 		return 0, err
 	}
@@ -70,9 +89,22 @@ func run(m *testing.M) (code int, err error) {
 	if kube, err = client.NewWithWatch(cfg, client.Options{Scheme: scheme}); err != nil {
 		return 0, err
 	}
-	if err := cluster(context.Background()); err != nil {
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	if err := cluster(ctx); err != nil {
 		return 0, err
 	}
+	c, err := cache.New(cfg, cache.Options{Scheme: scheme})
+	if err != nil {
+		return 0, err
+	}
+	go func() { _ = c.Start(ctx) }()
+	seen = c
+	owners, err := startOwners(env, assets)
+	if err != nil {
+		return 0, err
+	}
+	defer func() { err = errors.Join(err, owners.stop(code != 0)) }()
 	return m.Run(), nil
 }
 

@@ -1,16 +1,15 @@
 package integration
 
 import (
-	"context"
 	"errors"
-	"fmt"
 	"maps"
 	"strings"
 	"sync"
 	"time"
 
+	corev1 "k8s.io/api/core/v1"
+
 	"ms2m.dev/ms2m/internal/broker"
-	"ms2m.dev/ms2m/internal/controller"
 	"ms2m.dev/ms2m/internal/instancetest"
 	"ms2m.dev/ms2m/sdk/handover"
 )
@@ -19,36 +18,41 @@ const queue = "orders"
 
 var errDead = errors.New("the manager is dead")
 
-// plane is the simulated data plane of one test: what outlives managers.
+// plane is the simulated data plane of one test: what outlives managers. Holds,
+// decisions and replay queues are by hand-over.
 type plane struct {
 	mu        sync.Mutex
 	queues    map[string]bool
-	holds     map[string]string // key: migration
+	holds     map[string]handover.Hold
 	decisions map[string]handover.Decision
-	commits   int
+	ends      map[string]bool                   // END_REPLAY is written
+	commits   map[string]int                    // how often COMMIT was written, kept when it is removed
 	instances map[string]*instancetest.Instance // by pod UID
-	archives  map[string]bool
-	images    map[string]bool
+	started   map[string]*corev1.Pod            // pods whose containers have started, by UID
+	archives  map[string]instancetest.Instance  // what was checkpointed
+	images    map[string]instancetest.Instance
 
-	down        bool                      // the broker
-	checkpoints []func() error            // errors of the next kubelet calls
-	transfer    map[string]func() outcome // by direction: how the next legs end
+	down        bool                       // the broker
+	checkpoints []func() error             // errors of the next kubelet calls
+	transfer    map[string]func() *outcome // by direction: how the next legs end; nil: well
 	wakes       func(pod string, in *instancetest.Instance)
 	flowing     bool // a message is handled, and another replayed, with every look
 	heard       map[string]*broker.Heard
 	wake        func(pod string)
-	taken       int // checkpoints
+	taken       int   // checkpoints
+	unwritable  error // why nothing can be pushed
 }
 
-// outcome is how a leg ends; the zero value is well.
+// outcome is how a leg ends; one without a reason never ends.
 type outcome struct{ reason, message string }
 
 func newPlane() *plane {
 	return &plane{
-		queues: map[string]bool{queue: true}, holds: map[string]string{},
-		decisions: map[string]handover.Decision{}, instances: map[string]*instancetest.Instance{},
-		archives: map[string]bool{}, images: map[string]bool{},
-		transfer: map[string]func() outcome{}, heard: map[string]*broker.Heard{},
+		queues: map[string]bool{queue: true}, holds: map[string]handover.Hold{},
+		decisions: map[string]handover.Decision{}, ends: map[string]bool{}, commits: map[string]int{},
+		instances: map[string]*instancetest.Instance{}, started: map[string]*corev1.Pod{},
+		archives: map[string]instancetest.Instance{}, images: map[string]instancetest.Instance{},
+		transfer: map[string]func() *outcome{}, heard: map[string]*broker.Heard{},
 		wake: func(string) {},
 	}
 }
@@ -93,235 +97,133 @@ func (p *plane) tell(pod, correlation string, r handover.Report) {
 	go p.wake(pod)
 }
 
-// settle lets the target decide when the source is frozen and it has applied
-// everything, as the library does without the manager. The lock is held.
-func (p *plane) settle() {
-	for pod, target := range p.instances {
-		if target.State != handover.Replaying {
-			continue
-		}
-		if target.Fence != nil {
-			p.commit(target.Migration)
-			for member, in := range p.instances {
-				if in.Migration == target.Migration {
-					in.Obey(p.decisions[target.Migration])
-					p.tell(member, "", in.Report(in.Kind(), ""))
-				}
+// begin starts a fresh process in a pod. The lock is held.
+func (p *plane) begin(pod *corev1.Pod) {
+	uid := string(pod.UID)
+	in := &instancetest.Instance{Status: handover.Status{
+		PodUID: uid, State: handover.Held, Queue: queue, Identity: handover.IdentityMessageID, Incarnation: uid,
+	}}
+	p.started[uid], p.instances[uid] = pod, in
+	p.await(pod, in)
+}
+
+// holder finds the hold that a process which starts in a pod is under.
+func (p *plane) holder(pod *corev1.Pod) (h handover.Hold, key string) {
+	keys := []string{string(pod.UID), handover.PodSlot(pod.Namespace, pod.Name), handover.QueueSlot(queue)}
+	for _, c := range pod.Spec.Containers {
+		for _, e := range c.Env {
+			if e.Name == handover.EnvMigration {
+				keys = append([]string{e.Value}, keys...)
 			}
-			return
-		}
-		for sourcePod, source := range p.instances {
-			if source.Migration != target.Migration || source.State != handover.Frozen {
-				continue
-			}
-			p.commit(target.Migration)
-			target.Number = source.Number
-			target.Obey(p.decisions[target.Migration])
-			p.tell(pod, "", target.Report(target.Kind(), ""))
-			source.Obey(p.decisions[target.Migration])
-			p.tell(sourcePod, "", source.Report(source.Kind(), ""))
-			return
 		}
 	}
+	for _, key := range keys {
+		if h, ok := p.holds[key]; ok {
+			return h, key
+		}
+	}
+	return handover.Hold{}, ""
+}
+
+// await lets a process that has not begun look at the hold. The lock is held.
+func (p *plane) await(pod *corev1.Pod, in *instancetest.Instance) {
+	h, key := p.holder(pod)
+	in.Migration, in.Decision = h.Migration, p.decisions[h.Migration]
+	target := key == h.Migration
+	switch {
+	case key == "":
+		in.State = handover.Live
+	case in.Decision == handover.Undecided:
+	case target && in.Decision == handover.Aborted:
+		in.State = handover.Void
+	case target && h.Sequential, key == handover.QueueSlot(queue) && in.Decision == handover.Commit: // until the hold is gone
+	case target, in.Decision == handover.Aborted:
+		in.State = handover.Live
+	default:
+		in.State = handover.Retired
+	}
+}
+
+// settle lets the instances decide among themselves, as the library does without
+// the manager. The lock is held.
+func (p *plane) settle() {
+	for again := true; again; {
+		again = false
+		for pod, in := range p.instances {
+			before := in.State
+			p.advance(pod, in)
+			if in.State != before {
+				p.tell(pod, "", in.Report(in.Kind(), ""))
+				again = true
+			}
+		}
+	}
+}
+
+// advance lets one instance do what it can by itself.
+func (p *plane) advance(pod string, in *instancetest.Instance) {
+	switch in.State {
+	case handover.Held:
+		p.await(p.started[pod], in)
+		return
+	case handover.Frozen:
+		p.ends[in.Migration] = true
+	case handover.Replaying:
+		p.replay(in)
+	case handover.Restored, handover.Paused, handover.Relaying:
+	default:
+		return
+	}
+	switch in.Wants() {
+	case handover.Commit:
+		p.commit(in.Migration)
+	case handover.Aborted:
+		p.abort(in.Migration)
+	}
+	if in.State == handover.Frozen || in.Wants() != handover.Undecided {
+		in.Obey(p.decisions[in.Migration])
+	}
+}
+
+// replay lets a copy apply everything, if that has an end.
+func (p *plane) replay(in *instancetest.Instance) {
+	switch {
+	case !p.queues[handover.ReplayQueue(in.Migration)]:
+		in.GiveUp(handover.ReasonGap)
+	case in.Fence != nil || p.ends[in.Migration]:
+		in.AtEnd = true
+		if source := p.sourceOf(in); source != nil {
+			in.Number = source.Number
+		}
+	}
+}
+
+// sourceOf is the source of a copy, if it is still there.
+func (p *plane) sourceOf(in *instancetest.Instance) *instancetest.Instance {
+	for _, source := range p.instances {
+		if source.Migration == in.Migration && (source.State == handover.Relaying || source.State == handover.Frozen) {
+			return source
+		}
+	}
+	return nil
 }
 
 // commit writes COMMIT, if nothing stands yet. The lock is held.
 func (p *plane) commit(migration string) {
 	if p.decisions[migration] == handover.Undecided {
 		p.decisions[migration] = handover.Commit
-		p.commits++
+		p.commits[migration]++
 	}
 }
 
-// port is the plane as one manager process sees it. When the process is
-// killed, nothing of it gets through any more.
-type port struct {
-	*plane
-	effect func(name string) (after func(), err error)
-}
-
-var _ controller.Brokers = port{}
-
-func (p port) Acquire(string) controller.Broker { return p }
-func (p port) Release(controller.Broker)        {}
-
-func (p port) Generation() int64 {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if p.down {
-		return 0
+// abort writes ABORT, if nothing stands yet. The lock is held.
+func (p *plane) abort(migration string) {
+	if p.decisions[migration] == handover.Undecided {
+		p.decisions[migration] = handover.Aborted
 	}
-	return 1
 }
 
-// do does something at the broker.
-func (p port) do(name string, f func() error) error {
-	after, err := p.effect(name)
-	if err != nil {
-		return err
-	}
-	defer after()
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if p.down {
-		return broker.ErrUnavailable
-	}
-	return f()
-}
-
-func (p port) Send(_ context.Context, c handover.Command, correlation string) error {
-	return p.do("Send "+string(c.Kind), func() error {
-		in := p.instances[c.PodUID]
-		if in == nil || in.Mute {
-			return broker.ErrNoInstance
-		}
-		p.tell(c.PodUID, correlation, in.Take(c, p.decisions[c.Migration]))
-		if in.State == handover.Replaying {
-			for _, source := range p.instances {
-				if source.Migration == in.Migration && source.State == handover.Relaying {
-					in.Number, in.Rate = source.Confirmed-in.Behind, 10
-				}
-			}
-			p.tell(c.PodUID, "", in.Report(handover.ReportProgress, ""))
-		}
-		p.settle()
-		return nil
-	})
-}
-
-func (p port) Heard(pod string) (broker.Heard, bool) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	h := p.heard[pod]
-	if h == nil {
-		return broker.Heard{}, false
-	}
-	if in := p.instances[pod]; p.flowing && in != nil {
-		switch in.State {
-		case handover.Relaying:
-			in.Number++
-			in.Confirmed++
-		case handover.Replaying:
-			in.Number++
-		}
-		h.Last.Status = in.Status
-	}
-	out := *h
-	out.Answers = maps.Clone(h.Answers)
-	return out, true
-}
-
-func (p port) Forget(pod string) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	delete(p.heard, pod)
-}
-
-func (p port) Look(_ context.Context, name string) (q *broker.Queue, err error) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	switch {
-	case p.down:
-		return nil, broker.ErrUnavailable
-	case p.queues[name]:
-		return &broker.Queue{Consumers: 1}, nil
-	}
-	return nil, nil
-}
-
-func (p port) CreateReplayQueue(_ context.Context, name string) error {
-	return p.do("CreateReplayQueue", func() error { p.queues[name] = true; return nil })
-}
-
-func (p port) DeleteQueue(_ context.Context, name string) error {
-	return p.do("DeleteQueue", func() error { delete(p.queues, name); return nil })
-}
-
-func (p port) SetHold(_ context.Context, key string, h handover.Hold) error {
-	return p.do("SetHold", func() error {
-		if other := p.holds[key]; other != "" && other != h.Migration {
-			return broker.ErrHeldByOther
-		}
-		p.holds[key] = h.Migration
-		return nil
-	})
-}
-
-func (p port) RemoveHold(_ context.Context, key, migration string) error {
-	return p.do("RemoveHold", func() error {
-		if p.holds[key] == migration {
-			delete(p.holds, key)
-		}
-		return nil
-	})
-}
-
-func (p port) ReadDecision(_ context.Context, migration string) (d handover.Decision, err error) {
-	err = p.do("ReadDecision", func() error { d = p.decisions[migration]; return nil })
-	return d, err
-}
-
-func (p port) WriteAbort(_ context.Context, migration string) (d handover.Decision, err error) {
-	err = p.do("WriteAbort", func() error {
-		if p.decisions[migration] == handover.Undecided {
-			p.decisions[migration] = handover.Aborted
-		}
-		d = p.decisions[migration]
-		return nil
-	})
-	return d, err
-}
-
-func (p port) RemoveDecision(_ context.Context, migration string) error {
-	return p.do("RemoveDecision", func() error { delete(p.decisions, migration); return nil })
-}
-
-// Checkpoint is the kubelet's.
-func (p port) Checkpoint(_ context.Context, node, namespace, pod, container string) (string, error) {
-	after, err := p.effect("Checkpoint")
-	if err != nil {
-		return "", err
-	}
-	defer after()
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if len(p.checkpoints) > 0 {
-		next := p.checkpoints[0]
-		p.checkpoints = p.checkpoints[1:]
-		if err := next(); err != nil {
-			return "", err
-		}
-	}
-	p.taken++
-	name := fmt.Sprintf("checkpoint-%s_%s-%s-%d.tar", pod, namespace, container, p.taken)
-	p.archives[name] = true
-	return name, nil
-}
-
-// repository is the registry as a manager sees it.
-type repository struct{ port }
-
-func (r repository) Exists(_ context.Context, ref string) (bool, error) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	return r.images[ref], nil
-}
-
-func (r repository) Delete(_ context.Context, ref string) error {
-	after, err := r.effect("DeleteImage")
-	if err != nil {
-		return err
-	}
-	defer after()
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	delete(r.images, ref)
-	return nil
-}
-
-// sweep removes the archives of a container, as an agent does.
+// sweep removes the archives of a container, as an agent does. The lock is held.
 func (p *plane) sweep(prefix string) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	maps.DeleteFunc(p.archives, func(name string, _ bool) bool { return strings.HasPrefix(name, prefix) })
+	maps.DeleteFunc(p.archives, func(name string, _ instancetest.Instance) bool { return strings.HasPrefix(name, prefix) })
 }

@@ -1,6 +1,8 @@
 package integration
 
 import (
+	"cmp"
+	"errors"
 	"strings"
 	"testing"
 
@@ -8,9 +10,12 @@ import (
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/apimachinery/pkg/util/intstr"
+	"k8s.io/utils/ptr"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"ms2m.dev/ms2m/api/v1alpha1"
+	"ms2m.dev/ms2m/internal/migration"
 	"ms2m.dev/ms2m/sdk/handover"
 )
 
@@ -24,11 +29,26 @@ func TestRefused(t *testing.T) {
 	source := func(name string) migrationChange {
 		return func(m *v1alpha1.StatefulMigration) { m.Spec.SourcePod.Name = name }
 	}
+	odd := func(change func(*corev1.Pod)) func(*world) { return func(w *world) { w.pod("odd", change) } }
+	owned := func(apiVersion, kind string) func(*world) {
+		return odd(func(p *corev1.Pod) {
+			p.OwnerReferences = []metav1.OwnerReference{{
+				APIVersion: apiVersion, Kind: kind, Name: "counter", UID: types.UID("1"), Controller: ptr.To(true),
+			}}
+		})
+	}
+	volume := func(source corev1.VolumeSource) func(*corev1.Pod) {
+		return func(p *corev1.Pod) {
+			p.Spec.Volumes = []corev1.Volume{{Name: "data", VolumeSource: source}}
+			p.Spec.Containers[0].VolumeMounts = []corev1.VolumeMount{{Name: "data", MountPath: "/data"}}
+		}
+	}
 	soon := func(m *v1alpha1.StatefulMigration) { m.Spec.Deadlines.PendingSeconds = 1 }
 	for name, test := range map[string]struct {
 		prepare         func(*world)
 		change          migrationChange
-		reason, message string
+		reason, message string // PodUnsupported, if no reason is given
+		check           string // that has found it, where it matters
 	}{
 		"no such pod":       {change: source("nobody"), reason: "PodNotFound", message: `spec.sourcePod.name: there is no pod "nobody"`},
 		"no such container": {change: container, reason: "ContainerNotFound", message: "spec.container"},
@@ -85,38 +105,68 @@ func TestRefused(t *testing.T) {
 			prepare: func(w *world) { w.instances[string(w.source.UID)].Identity = handover.IdentityNone },
 			change:  soon, reason: "NoMessageIdentity", message: "at-least-once",
 		},
-		"a pod with an owner": {
-			prepare: func(w *world) {
-				w.pod("owned", nodeA, nil, func(p *corev1.Pod) {
-					yes := true
-					p.OwnerReferences = []metav1.OwnerReference{{
-						APIVersion: "apps/v1", Kind: "StatefulSet", Name: "counter", UID: types.UID("1"), Controller: &yes,
-					}}
-				})
-			},
-			change: source("owned"), reason: "PodUnsupported", message: `belongs to the StatefulSet "counter"`,
+		"the repository cannot be written to": {
+			prepare: func(w *world) { w.unwritable = errors.New("403 Forbidden") },
+			change:  soon, reason: migration.ReasonRepository, check: "Repository", message: "spec.checkpointImageRepository",
+		},
+		"a pod of a Job":       {prepare: owned("batch/v1", "Job"), change: source("odd"), check: "Owner", message: "a Job counts its pods"},
+		"a pod of a DaemonSet": {prepare: owned("apps/v1", "DaemonSet"), change: source("odd"), check: "Owner", message: "belongs to its node"},
+		"a pod of a ReplicationController": {
+			prepare: owned("v1", "ReplicationController"), change: source("odd"), check: "Owner", message: "superseded by Deployments",
+		},
+		"a pod of somebody unknown": {
+			prepare: owned("example.com/v1", "Database"), change: source("odd"), check: "Owner", message: `belongs to the Database "counter" of example.com/v1`,
+		},
+		"a static pod": {
+			prepare: odd(func(p *corev1.Pod) { p.Annotations = map[string]string{corev1.MirrorPodAnnotationKey: "x"} }),
+			change:  source("odd"), check: "Owner", message: "is a static pod",
+		},
+		"a pod of a StatefulSet that is gone": {
+			prepare: owned("apps/v1", "StatefulSet"), change: source("odd"), reason: migration.ReasonOwnerChanged, check: "Owner", message: "is gone",
 		},
 		"a pod with two containers": {
-			prepare: func(w *world) {
-				w.pod("two", nodeA, nil, func(p *corev1.Pod) {
-					p.Spec.Containers = append(p.Spec.Containers, corev1.Container{Name: "side", Image: "side"})
-				})
-			},
-			change: source("two"), reason: "PodUnsupported", message: "2 containers",
+			prepare: odd(func(p *corev1.Pod) {
+				p.Spec.Containers = append(p.Spec.Containers, corev1.Container{Name: "side", Image: "side"})
+			}),
+			change: source("odd"), reason: migration.ReasonContainerNotFound, check: "Container", message: "has 2 containers (main, side)",
+		},
+		"a pod with another container": {
+			prepare: odd(func(p *corev1.Pod) {
+				p.Spec.Containers = append(p.Spec.Containers, corev1.Container{Name: "side", Image: "side"})
+			}),
+			change: func(m *v1alpha1.StatefulMigration) { m.Spec.SourcePod.Name, m.Spec.Container = "odd", "main" },
+			check:  "PodShape", message: "side",
+		},
+		"a pod with an emptyDir": {
+			prepare: odd(volume(corev1.VolumeSource{EmptyDir: &corev1.EmptyDirVolumeSource{}})),
+			change:  source("odd"), check: "Volumes", message: `emptyDir volume "data"`,
 		},
 		"a pod with a hostPath": {
+			prepare: odd(volume(corev1.VolumeSource{HostPath: &corev1.HostPathVolumeSource{Path: "/data"}})),
+			change:  source("odd"), check: "Volumes", message: `volume "data"`,
+		},
+		"a pod with a claim of one node, beside a copy": {
 			prepare: func(w *world) {
-				w.pod("path", nodeA, nil, func(p *corev1.Pod) {
-					p.Spec.Volumes = []corev1.Volume{{Name: "data", VolumeSource: corev1.VolumeSource{
-						HostPath: &corev1.HostPathVolumeSource{Path: "/data"},
-					}}}
-				})
+				w.claim("data")
+				odd(volume(corev1.VolumeSource{PersistentVolumeClaim: &corev1.PersistentVolumeClaimVolumeSource{ClaimName: "data"}}))(w)
 			},
-			change: source("path"), reason: "PodUnsupported", message: `volume "data"`,
+			change: func(m *v1alpha1.StatefulMigration) {
+				m.Spec.SourcePod.Name, m.Spec.Strategy = "odd", v1alpha1.StrategyShadow
+			},
+			check: "Strategy", message: `claim "data"`,
+		},
+		"a pod that its probe would kill": {
+			prepare: odd(func(p *corev1.Pod) {
+				p.Spec.Containers[0].LivenessProbe = &corev1.Probe{
+					ProbeHandler:  corev1.ProbeHandler{TCPSocket: &corev1.TCPSocketAction{Port: intstr.FromInt32(80)}},
+					PeriodSeconds: 1, FailureThreshold: 1,
+				}
+			}),
+			change: source("odd"), reason: migration.ReasonProbeBudget, check: "Probes", message: "failureThreshold of at least",
 		},
 		"Sequential": {
 			change: func(m *v1alpha1.StatefulMigration) { m.Spec.Strategy = v1alpha1.StrategySequential },
-			reason: "PodUnsupported", message: "spec.strategy",
+			check:  "Strategy", message: "spec.strategy",
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -127,8 +177,12 @@ func TestRefused(t *testing.T) {
 			}
 			w.start(nil)
 			w.create(test.change)
-			m := w.failed(test.reason, test.message)
-			if c := meta.FindStatusCondition(m.Status.Conditions, v1alpha1.ConditionReady); c == nil || c.Status != metav1.ConditionFalse || c.Reason != test.reason {
+			reason := cmp.Or(test.reason, migration.ReasonPodUnsupported)
+			m := w.failed(reason, test.message)
+			if c := meta.FindStatusCondition(m.Status.Preflight, test.check); test.check != "" && (c == nil || c.Status != metav1.ConditionFalse || c.Reason != reason) {
+				t.Errorf("the check %s says %+v", test.check, c)
+			}
+			if c := meta.FindStatusCondition(m.Status.Conditions, v1alpha1.ConditionReady); c == nil || c.Status != metav1.ConditionFalse || c.Reason != reason {
 				t.Errorf("condition Ready is %+v", c)
 			}
 			w.mu.Lock()
@@ -165,7 +219,7 @@ func TestSecondMigrationWaits(t *testing.T) {
 	w.eventually("the second to complete", func() bool {
 		return w.get("second").Status.Phase == v1alpha1.PhaseCompleted
 	})
-	w.moved(w.get("second").Status.TargetPodName)
+	w.moved(w.get("second"))
 	w.clean()
 }
 
@@ -188,19 +242,17 @@ func TestPending(t *testing.T) {
 	w.phase(v1alpha1.PhaseCompleted)
 }
 
-// TestTakenUpFromCheckpointing sets the phase by hand, before any manager runs.
-func TestTakenUpFromCheckpointing(t *testing.T) {
+// TestSetByHand sets the phase by hand, before any manager runs: what has not been
+// through Pending is not begun.
+func TestSetByHand(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	m := w.create()
 	m.Status.Phase = v1alpha1.PhaseCheckpointing
 	w.must(kube.Status().Update(w.ctx, m))
 	w.start(nil)
-	m = w.phase(v1alpha1.PhaseCompleted)
-	if m.Status.PhaseTimes[0].Phase != v1alpha1.PhaseCheckpointing {
-		t.Errorf("began with %s", m.Status.PhaseTimes[0].Phase)
-	}
-	w.moved(m.Status.TargetPodName)
+	w.failed(migration.ReasonInvalidSpec, "Pending")
+	w.stayed()
 	w.clean()
 }
 
@@ -213,9 +265,8 @@ func TestThereAndBack(t *testing.T) {
 	w.create()
 	first := w.phase(v1alpha1.PhaseCompleted)
 	w.must(kube.Get(w.ctx, client.ObjectKey{Namespace: w.namespace, Name: first.Status.TargetPodName}, w.source))
-	w.runs(w.source)
 	w.mu.Lock()
-	w.commits = 0
+	clear(w.commits)
 	w.mu.Unlock()
 	w.create(func(m *v1alpha1.StatefulMigration) {
 		m.Name, m.Spec.SourcePod.Name, m.Spec.TargetNode.Name = "back", first.Status.TargetPodName, nodeA
@@ -227,7 +278,7 @@ func TestThereAndBack(t *testing.T) {
 	if len(name) != len(first.Status.TargetPodName) || name == first.Status.TargetPodName {
 		t.Errorf("the pod is called %s, then %s", first.Status.TargetPodName, name)
 	}
-	w.moved(name)
+	w.moved(w.get("back"))
 	w.clean()
 }
 

@@ -85,10 +85,11 @@ func (b Builder) own(name, toolchain string, build func(src, out string) error, 
 	return dir, publish(out, dir)
 }
 
-// EnvtestAssets builds what controller-runtime's envtest starts, and returns the
-// directory that KUBEBUILDER_ASSETS is to name.
+// EnvtestAssets builds what controller-runtime's envtest starts, and the controllers
+// that the tests start beside it, and returns the directory that KUBEBUILDER_ASSETS
+// is to name.
 func (b Builder) EnvtestAssets(ctx context.Context) (string, error) {
-	kubernetes, err := b.Binaries(ctx, Kubernetes(), "kube-apiserver", "kubectl")
+	kubernetes, err := b.Binaries(ctx, Kubernetes(), "kube-apiserver", "kube-controller-manager", "kubectl")
 	if err != nil {
 		return "", err
 	}
@@ -101,9 +102,10 @@ func (b Builder) EnvtestAssets(ctx context.Context) (string, error) {
 		return "", fmt.Errorf("make the envtest directory: %w", err)
 	}
 	for link, target := range map[string]string{
-		"kube-apiserver": filepath.Join(kubernetes, "kube-apiserver"),
-		"kubectl":        filepath.Join(kubernetes, "kubectl"),
-		"etcd":           filepath.Join(etcd, "etcd"),
+		"kube-apiserver":          filepath.Join(kubernetes, "kube-apiserver"),
+		"kube-controller-manager": filepath.Join(kubernetes, "kube-controller-manager"),
+		"kubectl":                 filepath.Join(kubernetes, "kubectl"),
+		"etcd":                    filepath.Join(etcd, "etcd"),
 	} {
 		if err := os.Symlink(target, filepath.Join(dir, link)); err != nil && !errors.Is(err, os.ErrExist) {
 			return "", fmt.Errorf("link the envtest assets: %w", err)
