@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"fmt"
+	"maps"
 	"slices"
 	"time"
 
@@ -13,6 +14,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"ms2m.dev/ms2m/api/v1alpha1"
+	"ms2m.dev/ms2m/internal/instancetest"
 	"ms2m.dev/ms2m/sdk/handover"
 )
 
@@ -46,6 +48,7 @@ func (n nodes) pods(ctx context.Context) {
 	if seen.List(ctx, &list, client.InNamespace(n.namespace)) != nil {
 		return
 	}
+	n.reap(list.Items)
 	for i := range list.Items {
 		switch pod := &list.Items[i]; {
 		case pod.Labels[labelName] == v1alpha1.AgentName:
@@ -63,6 +66,18 @@ func (n nodes) pods(ctx context.Context) {
 			})
 		}
 	}
+}
+
+// reap ends the processes of pods that are gone: one that is deleted while it is
+// being bound goes without a moment in which it is seen to be deleted.
+func (n nodes) reap(pods []corev1.Pod) {
+	there := map[string]bool{}
+	for i := range pods {
+		there[string(pods[i].UID)] = true
+	}
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	maps.DeleteFunc(n.instances, func(uid string, _ *instancetest.Instance) bool { return !there[uid] })
 }
 
 // schedule knows as much of node selectors and affinity as the manager uses.
