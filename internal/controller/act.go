@@ -140,22 +140,23 @@ func (s *scope) send(ctx context.Context, a migration.Send) error {
 }
 
 func (s *scope) setHolds(ctx context.Context, a migration.SetHolds) error {
-	keys := a.Keys
-	if a.Queue != "" {
-		q, err := s.session.broker.Look(ctx, a.Queue)
-		if err != nil {
-			return err
-		}
-		if q != nil && q.Consumers == 1 {
-			keys = append(keys[:len(keys):len(keys)], handover.QueueSlot(a.Queue))
-		}
-	}
-	for _, key := range keys {
+	for _, key := range a.Keys {
 		if err := s.session.broker.SetHold(ctx, key, a.Hold); err != nil {
 			return err
 		}
 	}
-	return nil
+	if a.Queue == "" {
+		return nil
+	}
+	q, err := s.session.broker.Look(ctx, a.Queue)
+	if err != nil || q == nil || q.Consumers != 1 && !a.Always {
+		return err
+	}
+	err = s.session.broker.SetHold(ctx, handover.QueueSlot(a.Queue), a.Hold)
+	if q.Consumers != 1 && errors.Is(err, broker.ErrHeldByOther) {
+		return nil // another replica is being moved: its hold keeps newcomers away
+	}
+	return err
 }
 
 // removeMarks removes the holds before the decision: a process that still

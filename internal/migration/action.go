@@ -33,11 +33,12 @@ type (
 		Command handover.Command
 	}
 	// SetHolds writes the hold record under each key, and under the queue's
-	// slot if one is named and the source is its only consumer.
+	// slot if one is named and the source is its only consumer, or always.
 	SetHolds struct {
-		Keys  []string
-		Queue string
-		Hold  handover.Hold
+		Keys   []string
+		Queue  string
+		Always bool
+		Hold   handover.Hold
 	}
 	// CreateReplayQueue declares the replay queue.
 	CreateReplayQueue struct{ Queue string }

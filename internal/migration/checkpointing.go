@@ -6,6 +6,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"ms2m.dev/ms2m/api/v1alpha1"
+	"ms2m.dev/ms2m/internal/owner"
 	"ms2m.dev/ms2m/sdk/handover"
 )
 
@@ -58,6 +59,10 @@ func (p *planner) buffer() *Plan {
 				handover.PodSlot(p.Object.Namespace, p.sourceName()),
 			},
 			Queue: p.heldQueue(),
+			// A ReplicaSet may start a pod in the place of a source that dies, which is
+			// one too many when the copy has taken over. It must not have taken
+			// anything by then.
+			Always: p.ownedBy(owner.ReplicaSet),
 			Hold: handover.Hold{
 				Version: handover.Version, Migration: p.id(), SourcePod: string(p.status.SourcePodUID),
 				DeadlineMillis: p.whole().Milliseconds(), Sequential: p.sequential(),

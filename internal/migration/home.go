@@ -107,7 +107,16 @@ func (p *planner) ownerTrouble() string {
 	if why := p.Owner.Unwanted(p.status.Owner.UID, name); why != "" {
 		return why
 	}
+	if p.unsettled() {
+		return "" // its revisions are those of an earlier spec
+	}
 	return p.Owner.Rollout(revised(name, *p.status.Owner))
+}
+
+// unsettled reports whether the owner's controller has not seen its newest spec
+// yet: no moment to give up, nor to take a step that leads no way back.
+func (p *planner) unsettled() bool {
+	return p.status.Owner != nil && p.Owner != nil && p.Owner.Present && !p.Owner.Settled
 }
 
 // revised is a pod of a name and a revision: the one that was found in the

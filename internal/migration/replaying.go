@@ -37,7 +37,7 @@ func (p *planner) replaying() Plan {
 		return p.wait(p.Now.Add(p.Policy.Poll), "the source to say where it stands")
 	}
 	p.set(v1alpha1.ConditionReplayed, metav1.ConditionFalse, ReasonWaiting, "END_REPLAY is not written")
-	if !p.cut(Foresee(p.Samples, lag, p.Policy.Trend), deadline) {
+	if p.unsettled() && !p.late(deadline) || !p.cut(Foresee(p.Samples, lag, p.Policy.Trend), deadline) {
 		return p.wait(earlier(p.Now.Add(p.Policy.Poll), deadline), "the copy to catch up")
 	}
 	p.enter(v1alpha1.PhaseFinalizing)

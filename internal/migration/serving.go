@@ -117,7 +117,16 @@ func (p *planner) join() *Plan {
 			return &plan
 		}
 	}
-	return p.removeSource()
+	if plan := p.removeSource(); plan != nil {
+		return plan
+	}
+	// What the ReplicaSet made in the source's place, if that died, goes before the
+	// holds do, under which it has taken nothing.
+	if patience := p.get(v1alpha1.ConditionAdopted).LastTransitionTime.Add(p.Policy.Patience); p.Owner != nil && p.Owner.Surplus > 0 && !p.late(patience) {
+		plan = p.wait(earlier(patience, p.Now.Add(p.Policy.Poll)), "the %s %q to have as many pods as it wants", p.status.Owner.Kind, p.status.Owner.Name)
+		return &plan
+	}
+	return nil
 }
 
 // adoption is what the copy gets when it joins.

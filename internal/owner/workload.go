@@ -26,6 +26,7 @@ type Workload struct {
 	Name     string
 	Replicas int32             // wanted
 	Unready  int32             // of its pods
+	Surplus  int32             // of the ReplicaSet's pods: they are not wanted
 	Labels   map[string]string // that it gives its pods; of the StatefulSet those of the newest revision
 	Selector labels.Selector
 
@@ -84,7 +85,7 @@ func FromReplicaSet(r *appsv1.ReplicaSet, d *appsv1.Deployment) Workload {
 	w := Workload{
 		Present: true, Deleting: r.DeletionTimestamp != nil, Kind: ReplicaSet, UID: r.UID, Name: r.Name,
 		Replicas: wanted(r.Spec.Replicas), Labels: r.Spec.Template.Labels, Selector: selector(r.Spec.Selector),
-		Settled: true, Unready: r.Status.Replicas - r.Status.ReadyReplicas,
+		Settled: true, Unready: r.Status.Replicas - r.Status.ReadyReplicas, Surplus: r.Status.Replicas - wanted(r.Spec.Replicas),
 	}
 	c := metav1.GetControllerOf(r)
 	if c == nil || c.Kind != "Deployment" || c.APIVersion != appsv1.SchemeGroupVersion.String() {

@@ -92,7 +92,7 @@ func TestWayBackFails(t *testing.T) {
 		return m.Status.Hop == 3
 	})
 	m := w.phase(v1alpha1.PhaseCompleted)
-	if len(m.Status.Hops) != 2 || m.Status.Hops[1].Result != "NoSpace" || !meta.IsStatusConditionTrue(m.Status.Conditions, v1alpha1.ConditionReturned) {
+	if len(m.Status.Hops) != 3 || m.Status.Hops[1].Result != "NoSpace" || !meta.IsStatusConditionTrue(m.Status.Conditions, v1alpha1.ConditionReturned) {
 		t.Errorf("hops %+v", m.Status.Hops)
 	}
 	if m.Status.Hops[1].SourcePodUID != m.Status.SourcePodUID {
