@@ -140,20 +140,26 @@ func (s *scope) send(ctx context.Context, a migration.Send) error {
 }
 
 func (s *scope) setHolds(ctx context.Context, a migration.SetHolds) error {
+	consumers := 0
+	if a.Queue != "" {
+		q, err := s.session.broker.Look(ctx, a.Queue)
+		if err != nil {
+			return err
+		}
+		if q != nil {
+			consumers = q.Consumers
+		}
+	}
 	for _, key := range a.Keys {
 		if err := s.session.broker.SetHold(ctx, key, a.Hold); err != nil {
 			return err
 		}
 	}
-	if a.Queue == "" {
+	if consumers != 1 && (consumers == 0 || !a.Always) {
 		return nil
 	}
-	q, err := s.session.broker.Look(ctx, a.Queue)
-	if err != nil || q == nil || q.Consumers != 1 && !a.Always {
-		return err
-	}
-	err = s.session.broker.SetHold(ctx, handover.QueueSlot(a.Queue), a.Hold)
-	if q.Consumers != 1 && errors.Is(err, broker.ErrHeldByOther) {
+	err := s.session.broker.SetHold(ctx, handover.QueueSlot(a.Queue), a.Hold)
+	if consumers > 1 && errors.Is(err, broker.ErrHeldByOther) {
 		return nil // another replica is being moved: its hold keeps newcomers away
 	}
 	return err
