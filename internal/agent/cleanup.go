@@ -123,8 +123,12 @@ func (r *Reconciler) Sweep(ctx context.Context) error {
 	awaited := map[string]bool{}
 	var wanted []staging.Record
 	for _, t := range transfers.Items {
-		awaited[string(t.Spec.PodUID)] = true
-		if t.Spec.Direction == v1alpha1.TransferFetch {
+		switch t.Spec.Direction {
+		case v1alpha1.TransferStage:
+			// Of no other leg: a pod that was restored here and is a source now leaves
+			// while legs of its own stand, and nothing follows by which it would be swept.
+			awaited[string(t.Spec.PodUID)] = t.DeletionTimestamp == nil
+		case v1alpha1.TransferFetch:
 			wanted = append(wanted, fetchRecord(&t))
 		}
 	}

@@ -73,6 +73,10 @@ func TestSweepOfPods(t *testing.T) {
 	spec := stageSpec("registry.example.com/ckpt@sha256:abc")
 	spec.PodUID = "awaited"
 	w.create("stage", spec)
+	// It was restored here, is the source of the next migration, and has left.
+	spec = stageSpec("registry.example.com/ckpt@sha256:abc")
+	spec.Direction, spec.PodUID = v1alpha1.TransferSweep, "gone"
+	w.create("sweep", spec)
 	left := func() (uids []string) {
 		entries, err := filepath.Glob(filepath.Join(w.root, "restore", "*"))
 		if err != nil {

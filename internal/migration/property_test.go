@@ -273,7 +273,7 @@ func (w *world) verify(t *rapid.T) {
 		in := w.instances[p.UID]
 		ref := metav1.GetControllerOf(p)
 		switch {
-		case in == nil || in.State != handover.Live && !(w.crashed && in.State == handover.Held):
+		case in == nil || in.State != handover.Live && (!w.crashed || in.State != handover.Held):
 			t.Fatalf("nobody is live in %s\n%s", name, w)
 		case !w.crashed && w.state != p.UID:
 			t.Fatalf("the pod %s does not have the state\n%s", name, w)

@@ -58,8 +58,11 @@ func startOwners(env *envtest.Environment, assets string) (*owners, error) {
 // stop ends it, and prints the end of its log if something has failed.
 func (o *owners) stop(failed bool) error {
 	errs := []error{o.cmd.Process.Signal(syscall.SIGTERM)}
-	ended := make(chan error, 1)
-	go func() { ended <- o.cmd.Wait() }()
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		_ = o.cmd.Wait() // ended by a signal: ours
+	}()
 	select {
 	case <-ended:
 	case <-time.After(5 * time.Second):
