@@ -66,7 +66,9 @@ func (s *scope) openGate(ctx context.Context, a migration.OpenGate) error {
 // expend has a ReplicaSet choose a pod first.
 func (s *scope) expend(ctx context.Context, a migration.Expend) error {
 	return s.patchPod(ctx, a.Name, a.UID, types.MergePatchType, object{
-		"metadata": object{"annotations": object{corev1.PodDeletionCost: migration.LeastCost}},
+		"metadata": object{"annotations": object{
+			corev1.PodDeletionCost: migration.LeastCost, v1alpha1.AnnotationDeletionCost: a.Cost,
+		}},
 	}, false)
 }
 

@@ -2,6 +2,7 @@ package controller
 
 import (
 	"context"
+	"slices"
 
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
@@ -28,9 +29,29 @@ func (s *scope) workload(ctx context.Context, f *migration.Facts) error {
 		}
 		f.Owner = w
 	}
+	if ref != nil && ref.Kind == string(owner.ReplicaSet) && st.Phase == v1alpha1.PhaseFinalizing {
+		var err error
+		if f.Newcomers, err = s.newcomers(ctx, *ref); err != nil {
+			return err
+		}
+	}
 	var err error
 	f.Hostname, err = s.hostname(ctx, st.TargetNode)
 	return err
+}
+
+// newcomers are the pods that a workload has made since the migration began.
+func (s *scope) newcomers(ctx context.Context, ref v1alpha1.WorkloadReference) ([]corev1.Pod, error) {
+	var pods corev1.PodList
+	if err := s.Client.List(ctx, &pods, client.InNamespace(s.object.Namespace)); err != nil {
+		return nil, err
+	}
+	st := &s.object.Status
+	return slices.DeleteFunc(pods.Items, func(p corev1.Pod) bool {
+		c := metav1.GetControllerOf(&p)
+		return c == nil || c.UID != ref.UID || p.UID == st.SourcePodUID || p.UID == st.TargetPodUID ||
+			p.CreationTimestamp.Before(&s.object.CreationTimestamp)
+	}), nil
 }
 
 func pending(p v1alpha1.MigrationPhase) bool { return p == "" || p == v1alpha1.PhasePending }

@@ -81,6 +81,7 @@ type (
 	Expend struct {
 		Name string
 		UID  types.UID
+		Cost string // its pod-deletion-cost until now; empty: none
 	}
 	// Adopt makes the copy a pod of the source's ReplicaSet, which it is not to
 	// choose when it has one too many.
@@ -91,7 +92,8 @@ type (
 		Owner  metav1.OwnerReference
 		Cost   string // its pod-deletion-cost until now; empty: none
 	}
-	// SettleTarget takes from the target what only the migration needed.
+	// SettleTarget takes from the target, or from a newcomer, what only the
+	// migration needed.
 	SettleTarget struct {
 		Name string
 		UID  types.UID

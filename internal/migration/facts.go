@@ -83,6 +83,9 @@ type Facts struct {
 
 	// Owner is what the pod's owner wants now; nil for a standalone pod.
 	Owner *owner.Workload
+	// Newcomers are the pods that the ReplicaSet has made since the migration began,
+	// without source and target.
+	Newcomers []corev1.Pod
 	// Hostname is the label kubernetes.io/hostname of the target's node; empty if
 	// the node is not known yet.
 	Hostname string

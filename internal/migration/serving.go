@@ -96,8 +96,9 @@ func (p *planner) join() *Plan {
 	switch {
 	case p.is(v1alpha1.ConditionAdopted):
 	case leaving && source.Annotations[corev1.PodDeletionCost] != LeastCost:
-		plan = p.act(Expend{Name: source.Name, UID: source.UID})
-		return &plan
+		return p.expend(source)
+	case !p.present(RoleSource) && p.expendable() != nil:
+		return p.expend(p.expendable())
 	case p.alive(RoleTarget) && metav1.GetControllerOf(copied) == nil:
 		p.set(v1alpha1.ConditionAdopted, metav1.ConditionFalse, ReasonWaiting, "another pod of the %s %q is not ready", p.status.Owner.Kind, p.status.Owner.Name)
 		if patience := p.get(v1alpha1.ConditionAdopted).LastTransitionTime.Add(p.Policy.Patience); leaving && p.Owner != nil && p.Owner.Unready > 0 && !p.late(patience) {
@@ -129,6 +130,24 @@ func (p *planner) join() *Plan {
 	return nil
 }
 
+// expendable is a pod that the ReplicaSet made in the place of a source that has
+// died, and perhaps others with it: under the queue's hold none of them has taken
+// anything, so they go before any other. By itself the ReplicaSet would choose
+// among those that share a node.
+func (p *planner) expendable() *corev1.Pod {
+	for i := range p.Newcomers {
+		if pod := &p.Newcomers[i]; pod.DeletionTimestamp == nil && pod.Annotations[corev1.PodDeletionCost] != LeastCost {
+			return pod
+		}
+	}
+	return nil
+}
+
+func (p *planner) expend(pod *corev1.Pod) *Plan {
+	plan := p.act(Expend{Name: pod.Name, UID: pod.UID, Cost: pod.Annotations[corev1.PodDeletionCost]})
+	return &plan
+}
+
 // adoption is what the copy gets when it joins.
 func (p *planner) adoption() (map[string]string, metav1.OwnerReference) {
 	var source *corev1.Pod
@@ -148,14 +167,29 @@ const (
 	MostCost  = "2147483647"
 )
 
-// settled takes from the target what only the migration needed; nil: it is as the
-// source was.
+// settled takes from the target, and from newcomers that have stayed, what only
+// the migration needed; nil: they are as they were.
 func (p *planner) settled() *Plan {
-	if !p.present(RoleTarget) || p.Target.Pod.Labels[v1alpha1.LabelMigration] != p.uid() {
-		return nil
+	if p.present(RoleTarget) && p.Target.Pod.Labels[v1alpha1.LabelMigration] == p.uid() {
+		return p.restorePod(p.Target.Pod)
 	}
-	settle := SettleTarget{Name: p.Target.Pod.Name, UID: p.Target.Pod.UID}
-	if cost, ok := p.Target.Pod.Annotations[v1alpha1.AnnotationDeletionCost]; ok {
+	for i := range p.Newcomers {
+		if pod := &p.Newcomers[i]; costed(pod) {
+			return p.restorePod(pod)
+		}
+	}
+	return nil
+}
+
+// costed reports whether a pod's deletion cost is ours.
+func costed(pod *corev1.Pod) bool {
+	_, ok := pod.Annotations[v1alpha1.AnnotationDeletionCost]
+	return ok && pod.DeletionTimestamp == nil
+}
+
+func (p *planner) restorePod(pod *corev1.Pod) *Plan {
+	settle := SettleTarget{Name: pod.Name, UID: pod.UID}
+	if cost, ok := pod.Annotations[v1alpha1.AnnotationDeletionCost]; ok {
 		settle.Cost = &cost
 	}
 	plan := p.act(settle)

@@ -190,15 +190,23 @@ func (w *world) actOnPod(a migration.Action) {
 	case migration.Expend:
 		w.change(a.Name, a.UID, func(p *corev1.Pod) {
 			metav1.SetMetaDataAnnotation(&p.ObjectMeta, corev1.PodDeletionCost, migration.LeastCost)
+			metav1.SetMetaDataAnnotation(&p.ObjectMeta, v1alpha1.AnnotationDeletionCost, a.Cost)
 		})
 	case migration.Adopt:
 		w.change(a.Name, a.UID, func(p *corev1.Pod) {
 			maps.Copy(p.Labels, a.Labels)
 			p.OwnerReferences = []metav1.OwnerReference{a.Owner}
 			metav1.SetMetaDataAnnotation(&p.ObjectMeta, corev1.PodDeletionCost, migration.MostCost)
+			metav1.SetMetaDataAnnotation(&p.ObjectMeta, v1alpha1.AnnotationDeletionCost, a.Cost)
 		})
 	case migration.SettleTarget:
-		w.change(a.Name, a.UID, func(p *corev1.Pod) { delete(p.Labels, v1alpha1.LabelMigration) })
+		w.change(a.Name, a.UID, func(p *corev1.Pod) {
+			delete(p.Labels, v1alpha1.LabelMigration)
+			if a.Cost != nil {
+				delete(p.Annotations, v1alpha1.AnnotationDeletionCost)
+				delete(p.Annotations, corev1.PodDeletionCost)
+			}
+		})
 	case migration.DeletePod:
 		if p := w.pods[a.Name]; p != nil && p.UID == a.UID {
 			w.deletePod(p)

@@ -161,6 +161,11 @@ func (w *world) facts() migration.Facts {
 		Transfers: len(w.legs), Decision: w.process.decision, Calling: w.calling != nil, Checkpoint: w.checkpoint, Failure: w.failure, Done: w.done,
 		Preflight: preflight(), Owner: workload(w.kind),
 	}
+	for _, p := range w.pods {
+		if w.kind == owner.ReplicaSet && metav1.GetControllerOf(p) != nil && p.UID != w.uid(migration.RoleSource) && p.UID != w.uid(migration.RoleTarget) {
+			f.Newcomers = append(f.Newcomers, *p)
+		}
+	}
 	if node := w.object.Status.TargetNode; node != "" {
 		f.Hostname = "host-of-" + node
 	}
