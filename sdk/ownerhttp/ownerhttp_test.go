@@ -70,7 +70,7 @@ func serve(t *testing.T, address string, h http.Handler) string {
 	t.Helper()
 	l, err := net.Listen("tcp", address)
 	if err != nil {
-		t.Skip("this machine does not have the address: ", err)
+		t.Fatalf("this machine does not have the address: %v", err)
 	}
 	s := &httptest.Server{Listener: l, Config: &http.Server{Handler: h}}
 	s.Start()
