@@ -9,6 +9,7 @@ import (
 
 	"ms2m.dev/ms2m/api/v1alpha1"
 	"ms2m.dev/ms2m/internal/migration"
+	"ms2m.dev/ms2m/internal/owner"
 )
 
 // TestPreflight has what the tests against an API server do not have: things
@@ -35,6 +36,22 @@ func TestPreflight(t *testing.T) {
 			p.Spec.Containers[0].VolumeMounts = []corev1.VolumeMount{{Name: "v", MountPath: "/v"}}
 		})
 	}
+	agent := func(node string, c func(*v1alpha1.NodeFacts)) change {
+		return func(f *migration.Facts) { f.Preflight.Agents[node] = nodeFacts(c) }
+	}
+	owned := func(kind owner.Kind, c func(*owner.Workload)) change {
+		return func(f *migration.Facts) {
+			yes, p := true, f.Source.Pod
+			p.Name = "counter-0"
+			f.Object.Spec.SourcePod.Name = p.Name
+			p.OwnerReferences = []metav1.OwnerReference{{APIVersion: "apps/v1", Kind: string(kind), Name: "counter", UID: ownerUID, Controller: &yes}}
+			p.Labels["controller-revision-hash"] = revision
+			f.Owner = workload(kind)
+			if c != nil {
+				c(f.Owner)
+			}
+		}
+	}
 	target := func(n *v1alpha1.TargetNode) change {
 		return func(f *migration.Facts) { f.Object.Spec.TargetNode = n }
 	}
@@ -54,6 +71,42 @@ func TestPreflight(t *testing.T) {
 		refused("claim", volume(corev1.VolumeSource{PersistentVolumeClaim: &corev1.PersistentVolumeClaimVolumeSource{}}), migration.ReasonPodUnsupported),
 		refused("other volume", volume(corev1.VolumeSource{ISCSI: &corev1.ISCSIVolumeSource{}}), migration.ReasonPodUnsupported),
 		{name: "shared volume", change: volume(corev1.VolumeSource{Secret: &corev1.SecretVolumeSource{}}), action: "SetHolds"},
+		refused("another processor", agent("node-b", func(n *v1alpha1.NodeFacts) { n.Features = []string{"sse"} }), migration.ReasonNodeMismatch),
+		refused("an older kernel", agent("node-b", func(n *v1alpha1.NodeFacts) { n.Kernel = "5.10.0" }), migration.ReasonNodeMismatch),
+		{name: "another node will do", change: all(target(nil), func(f *migration.Facts) {
+			f.Preflight.Nodes = append(f.Preflight.Nodes, node("node-c"))
+			f.Preflight.Agents["node-c"] = nodeFacts()
+		}, agent("node-b", func(n *v1alpha1.NodeFacts) { n.CRIU = "3.1" })), action: "SetHolds"},
+		waits("the agent has not said what its node is", func(f *migration.Facts) { f.Preflight.Agents["node-b"] = "" }, migration.ReasonNotInstalled),
+		waits("no room for archives", agent("node-a", func(n *v1alpha1.NodeFacts) { n.ArchiveFreeBytes = 1 << 20 }), migration.ReasonDiskFull),
+		waits("no room for what is staged", agent("node-b", func(n *v1alpha1.NodeFacts) { n.StageFreeBytes = 1 << 20 }), migration.ReasonDiskFull),
+		waits("the manager may not", func(f *migration.Facts) { f.Preflight.Forbidden = []string{"patch pods"} }, migration.ReasonForbidden),
+		waits("nothing can be pushed", func(f *migration.Facts) { f.Preflight.Repository = errTest }, migration.ReasonRepository),
+		refused("a probe that kills", source(func(p *corev1.Pod) {
+			p.Spec.Containers[0].LivenessProbe = &corev1.Probe{PeriodSeconds: 1, FailureThreshold: 1}
+		}), migration.ReasonProbeBudget),
+		waits("a rollout", owned(owner.StatefulSet, func(w *owner.Workload) { w.Update, w.Current = "rev2", "rev2" }), migration.ReasonRollout),
+		waits("another ordinal is not ready", owned(owner.StatefulSet, func(w *owner.Workload) { w.Ordered, w.Unready = true, 1 }), migration.ReasonOwnerChanged),
+		refused("an ordinal that is not wanted", owned(owner.StatefulSet, func(w *owner.Workload) { w.Replicas = 0 }), migration.ReasonOwnerChanged),
+		refused("a ReplicaSet that is going", owned(owner.ReplicaSet, func(w *owner.Workload) { w.Deleting = true }), migration.ReasonOwnerChanged),
+		refused("Sequential without a StatefulSet", func(f *migration.Facts) { f.Object.Spec.Strategy = v1alpha1.StrategySequential }, migration.ReasonPodUnsupported),
+		{name: "a StatefulSet's pod", change: owned(owner.StatefulSet, nil), action: "SetHolds"},
+		{name: "a ReplicaSet's pod", change: owned(owner.ReplicaSet, nil), action: "SetHolds", check: func(t *testing.T, p migration.Plan) {
+			if !p.Action.(migration.SetHolds).Always {
+				t.Error("the queue's slot is not held")
+			}
+		}},
+		{name: "only asked", change: func(f *migration.Facts) { f.Object.Spec.DryRun = true }, action: "ended", phase: v1alpha1.PhaseCompleted, check: func(t *testing.T, p migration.Plan) {
+			for _, c := range p.Status.Preflight {
+				if c.Status != metav1.ConditionTrue || c.Reason != migration.ReasonPassed {
+					t.Errorf("%+v", c)
+				}
+			}
+		}},
+		{name: "only asked: all of it is told", change: func(f *migration.Facts) {
+			f.Object.Spec.DryRun, f.Source.Report = true, nil
+			f.Source.Pod.Spec.HostNetwork = true
+		}, phase: v1alpha1.PhasePending},
 		waits("the source's node is unknown", func(f *migration.Facts) { f.Preflight.Nodes = f.Preflight.Nodes[1:] }, migration.ReasonNodeNotFound),
 		waits("the only node", all(target(nil), func(f *migration.Facts) { f.Preflight.Nodes = f.Preflight.Nodes[:1] }), migration.ReasonNodeNotFound),
 		waits("not ready", func(f *migration.Facts) { f.Preflight.Nodes[1].Status.Conditions = nil }, migration.ReasonNodeNotReady),
