@@ -62,7 +62,7 @@ broker: $(bin)/lab deps ## the library and the manager's client on a real Rabbit
 
 .PHONY: integration
 integration: $(bin)/lab deps ## the manager against a real API server (envtest)
-	KUBEBUILDER_ASSETS=$$($(bin)/lab envtest-assets) go test -count=1 ./test/integration/...
+	KUBEBUILDER_ASSETS=$$($(bin)/lab envtest-assets) go test -count=1 -timeout 20m ./test/integration/...
 
 .PHONY: lab-test
 lab-test: $(bin)/lab deps ## the lab itself
