@@ -11,7 +11,6 @@ import (
 
 	"ms2m.dev/ms2m/api/v1alpha1"
 	"ms2m.dev/ms2m/internal/migration"
-	"ms2m.dev/ms2m/internal/owner"
 	"ms2m.dev/ms2m/sdk/handover"
 )
 
@@ -244,115 +243,6 @@ func (w *world) deletePod(p *corev1.Pod) {
 func (w *world) removePod(p *corev1.Pod) {
 	delete(w.pods, p.Name)
 	delete(w.instances, p.UID)
-}
-
-// turnOwner lets the owner make and remove pods.
-func (w *world) turnOwner() {
-	switch w.kind {
-	case owner.StatefulSet:
-		if w.pods[counter] != nil {
-			return
-		}
-		p := w.birth(counter, w.ownerReference())
-		if place := w.object.Status.Placement; place != nil && !w.blind {
-			p.Labels[v1alpha1.LabelMigration] = uid
-			p.Annotations = map[string]string{v1alpha1.AnnotationMigration: uid, v1alpha1.AnnotationHandover: place.Handover}
-			p.Spec.Containers[0].Env = []corev1.EnvVar{{Name: handover.EnvMigration, Value: place.Handover}}
-			p.Spec.NodeSelector = map[string]string{corev1.LabelHostname: place.Hostname}
-			if place.Digest == "" {
-				p.Spec.SchedulingGates = []corev1.PodSchedulingGate{{Name: v1alpha1.GateCheckpoint}}
-			} else {
-				p.Annotations[v1alpha1.AnnotationDigest] = place.Digest
-			}
-		}
-		w.blind = false
-	case owner.ReplicaSet:
-		var mine []*corev1.Pod
-		for _, p := range w.pods {
-			if metav1.GetControllerOf(p) != nil {
-				mine = append(mine, p)
-			}
-		}
-		if len(mine) == 0 {
-			w.birth(fmt.Sprintf("counter-%d", w.born), w.ownerReference())
-		}
-		if len(mine) > 1 {
-			victim := mine[0]
-			for _, p := range mine {
-				if cost(p) < cost(victim) || cost(p) == cost(victim) && p.UID > victim.UID {
-					victim = p
-				}
-			}
-			w.deletePod(victim)
-		}
-	}
-}
-
-func cost(p *corev1.Pod) int {
-	switch p.Annotations[corev1.PodDeletionCost] {
-	case migration.LeastCost:
-		return -1
-	case migration.MostCost:
-		return 1
-	}
-	return 0
-}
-
-// settleNodes lets scheduler and kubelets do their part: what is not gated is
-// placed, what is not to be restored starts.
-func (w *world) settleNodes() {
-	for _, p := range w.pods {
-		if p.Spec.NodeName != "" || len(p.Spec.SchedulingGates) > 0 {
-			continue
-		}
-		p.Spec.NodeName = "node-a"
-		if p.Annotations[v1alpha1.AnnotationMigration] != "" {
-			p.Spec.NodeName = "node-b"
-			continue // the shim waits
-		}
-		w.runs(p)
-		w.start(p)
-	}
-}
-
-func (w *world) runs(p *corev1.Pod) {
-	p.Status.Phase = corev1.PodRunning
-	p.Status.ContainerStatuses = []corev1.ContainerStatus{{Name: "main", State: corev1.ContainerState{Running: &corev1.ContainerStateRunning{}}}}
-}
-
-// lose ends a process: a fresh one starts in its pod, or the pod goes with it.
-func (w *world) lose(p *corev1.Pod, whole bool) {
-	if p == nil || w.instances[p.UID] == nil {
-		return
-	}
-	w.crashed = true
-	if whole {
-		w.removePod(p)
-		return
-	}
-	w.start(p)
-}
-
-// giveUp lets an instance lose its patience: it writes ABORT, and obeys.
-func (w *world) giveUp(p *corev1.Pod) {
-	if p == nil || w.instances[p.UID] == nil {
-		return
-	}
-	in := w.instances[p.UID]
-	switch in.State {
-	case handover.Paused, handover.Relaying:
-	case handover.Frozen:
-		if in.Sequential {
-			return // it wants COMMIT
-		}
-	case handover.Restored, handover.Replaying:
-		in.GiveUp(handover.ReasonDeadline)
-	default:
-		return
-	}
-	before := in.State
-	in.Obey(w.write(in.Migration, handover.Aborted))
-	w.moved(p, in, before)
 }
 
 // takeCheckpoint calls the kubelet, which dumps and answers in turns to come.

@@ -277,7 +277,7 @@ func (w *world) settleInstances() {
 		case handover.Frozen:
 			w.ends[in.Migration] = true
 		case handover.Replaying:
-			w.replay(p, in)
+			w.replay(in)
 		}
 		before := in.State
 		if d := in.Wants(); d != handover.Undecided {
@@ -291,7 +291,7 @@ func (w *world) settleInstances() {
 }
 
 // replay lets a copy apply what there is, to the end if that is written.
-func (w *world) replay(p *corev1.Pod, in *instancetest.Instance) {
+func (w *world) replay(in *instancetest.Instance) {
 	source := w.instances[w.object.Status.SourcePodUID]
 	if source != nil && source.State == handover.Relaying {
 		in.Number = source.Confirmed
@@ -307,7 +307,6 @@ func (w *world) replay(p *corev1.Pod, in *instancetest.Instance) {
 		in.AtEnd = true
 	}
 	in.AtEnd = in.AtEnd || w.ends[in.Migration]
-	_ = p
 }
 
 // moved takes note of where the state is after an instance has gone on.

@@ -115,19 +115,9 @@ func selector(s *metav1.LabelSelector) labels.Selector {
 	return labels.Nothing()
 }
 
-// Wants reports whether the workload would make the pod again if it went, else
-// why not: then its place is not to be taken.
-func (w Workload) Wants(pod *corev1.Pod) (ok bool, why string) {
-	c := metav1.GetControllerOf(pod)
-	if c == nil {
-		return false, fmt.Sprintf("the pod %q has no controller", pod.Name)
-	}
-	why = w.Unwanted(c.UID, pod.Name)
-	return why == "", why
-}
-
 // Unwanted says why the workload of that UID would not make a pod of that name
-// again, or nothing. It serves where the pod is gone already.
+// again if it went, or nothing: then its place is not to be taken. The pod may
+// be gone already.
 func (w Workload) Unwanted(uid types.UID, name string) string {
 	switch {
 	case !w.Present:

@@ -62,7 +62,7 @@ func member(name, revision, kind string) *corev1.Pod {
 	}}
 }
 
-func TestWants(t *testing.T) {
+func TestUnwanted(t *testing.T) {
 	now := metav1.Now()
 	for name, test := range map[string]struct {
 		w    owner.Workload
@@ -89,14 +89,11 @@ func TestWants(t *testing.T) {
 		"a Rollout's":            {w: owner.FromReplicaSet(replicaSet(func(r *appsv1.ReplicaSet) { r.OwnerReferences[0].APIVersion = "argoproj.io/v1alpha1" }), nil), pod: "counter-abc"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			ok, why := test.w.Wants(member(test.pod, "", ""))
-			if ok != (test.want == "") || ok != (why == "") || !strings.Contains(why, test.want) {
-				t.Errorf("%v, %q; want %q", ok, why, test.want)
+			why := test.w.Unwanted(metav1.GetControllerOf(member(test.pod, "", "")).UID, test.pod)
+			if (why == "") != (test.want == "") || !strings.Contains(why, test.want) {
+				t.Errorf("%q; want %q", why, test.want)
 			}
 		})
-	}
-	if ok, why := owner.FromStatefulSet(set()).Wants(&corev1.Pod{}); ok || !strings.Contains(why, "no controller") {
-		t.Errorf("a pod of nobody: %v, %q", ok, why)
 	}
 }
 
