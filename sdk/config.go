@@ -57,7 +57,7 @@ type Config struct {
 	// Heartbeat of the connection. Default 10 s.
 	Heartbeat time.Duration
 	// ShutdownGrace bounds how long Run, told to stop, waits for what is in
-	// hand. Default 5 s.
+	// hand, and after it for the broker to hear that it is settled. Default 5 s.
 	ShutdownGrace time.Duration
 	// Logger for what the library does. Default slog.Default().
 	Logger *slog.Logger

@@ -129,7 +129,7 @@ func (c *Consumer) Run(ctx context.Context) error {
 // close ends the session, and one that was made too late to be used.
 func (c *Consumer) close(dials *dialer) {
 	if c.session != nil {
-		c.session.end(context.Canceled)
+		c.session.finish(c.cfg.ShutdownGrace)
 	}
 	dials.wait()
 	for _, p := range c.inbox.take() {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"strconv"
 	"sync"
+	"time"
 
 	amqp "github.com/rabbitmq/amqp091-go"
 
@@ -27,9 +28,10 @@ type session struct {
 	replay   *amqp.Channel // the replay queue, while replaying
 	fence    *fence        // the source's control queue, during a takeover
 
-	ops  chan struct{} // rings when todo grows
-	done chan struct{} // closed when the session has ended
-	once sync.Once
+	ops    chan struct{} // rings when todo grows
+	done   chan struct{} // closed when the session has ended
+	closed chan struct{} // closed when its connection is, too
+	once   sync.Once
 
 	mu        sync.Mutex
 	todo      []func() error
@@ -59,7 +61,7 @@ func openSession(cfg Config, box *inbox) (*session, error) {
 	}
 	s := &session{
 		cfg: cfg, inbox: box, conn: conn,
-		ops: make(chan struct{}, 1), done: make(chan struct{}),
+		ops: make(chan struct{}, 1), done: make(chan struct{}), closed: make(chan struct{}),
 		pending: make(map[uint64]*pending),
 	}
 	if err := s.openChannels(); err != nil {
@@ -118,8 +120,26 @@ func (s *session) end(err error) {
 	s.once.Do(func() {
 		close(s.done)
 		s.inbox.post(posted{session: s, lost: err})
-		go s.conn.Close() // may wait for a dead peer
+		go func() {
+			_ = s.conn.Close() // may wait for a dead peer
+			close(s.closed)
+		}()
 	})
+}
+
+// finish ends the session when what was queued is carried out and the broker has
+// taken it, or after a time. The process may go at once after it: a settlement
+// that was still on its way would be lost with it, and the message come again,
+// to another consumer of the queue.
+func (s *session) finish(within time.Duration) {
+	s.do(func() error { return context.Canceled })
+	timer := time.NewTimer(within)
+	defer timer.Stop()
+	select {
+	case <-s.closed:
+	case <-timer.C:
+		s.end(context.Canceled)
+	}
 }
 
 func (s *session) post(ev handover.Event) { s.inbox.post(posted{session: s, event: ev}) }

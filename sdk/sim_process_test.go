@@ -236,8 +236,8 @@ func (p *simProcess) image(name, pod string) *simProcess {
 	if p.c.session != nil {
 		// What is left of it in the copy: an object whose socket is dead, and
 		// whose goroutines will say so.
-		t.c.session = &session{cfg: cfg, inbox: t.c.inbox, ops: make(chan struct{}, 1), done: make(chan struct{})}
-		t.c.session.once.Do(func() {})
+		t.c.session = &session{cfg: cfg, inbox: t.c.inbox, ops: make(chan struct{}, 1), done: make(chan struct{}), closed: make(chan struct{})}
+		t.c.session.once.Do(func() { close(t.c.session.closed) })
 	}
 	return t
 }

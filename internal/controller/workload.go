@@ -2,11 +2,11 @@ package controller
 
 import (
 	"context"
-	"slices"
 
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
@@ -30,8 +30,7 @@ func (s *scope) workload(ctx context.Context, f *migration.Facts) error {
 		f.Owner = w
 	}
 	if ref != nil && ref.Kind == string(owner.ReplicaSet) && st.Phase == v1alpha1.PhaseFinalizing {
-		var err error
-		if f.Newcomers, err = s.newcomers(ctx, *ref); err != nil {
+		if err := s.newcomers(ctx, *ref, f); err != nil {
 			return err
 		}
 	}
@@ -40,18 +39,35 @@ func (s *scope) workload(ctx context.Context, f *migration.Facts) error {
 	return err
 }
 
-// newcomers are the pods that a workload has made since the migration began.
-func (s *scope) newcomers(ctx context.Context, ref v1alpha1.WorkloadReference) ([]corev1.Pod, error) {
-	var pods corev1.PodList
-	if err := s.Client.List(ctx, &pods, client.InNamespace(s.object.Namespace)); err != nil {
-		return nil, err
+// newcomers finds the pods that a ReplicaSet has made since the migration began, and
+// how many of its pods it does not want. Its status tells that, too, but a moment
+// late: when the copy has just been adopted it does not count it yet, and a newcomer
+// would be let go to work that the ReplicaSet is about to remove.
+func (s *scope) newcomers(ctx context.Context, ref v1alpha1.WorkloadReference, f *migration.Facts) error {
+	from := client.Reader(s.Client)
+	if meta.IsStatusConditionTrue(s.object.Status.Conditions, v1alpha1.ConditionAdopted) {
+		from = s.Live // that there is none is not believed of the cache
 	}
-	st := &s.object.Status
-	return slices.DeleteFunc(pods.Items, func(p corev1.Pod) bool {
-		c := metav1.GetControllerOf(&p)
-		return c == nil || c.UID != ref.UID || p.UID == st.SourcePodUID || p.UID == st.TargetPodUID ||
-			p.CreationTimestamp.Before(&s.object.CreationTimestamp)
-	}), nil
+	var pods corev1.PodList
+	if err := from.List(ctx, &pods, client.InNamespace(s.object.Namespace)); err != nil {
+		return err
+	}
+	var serving int32
+	for _, p := range pods.Items {
+		if c := metav1.GetControllerOf(&p); c == nil || c.UID != ref.UID {
+			continue
+		}
+		if p.DeletionTimestamp == nil && p.Status.Phase != corev1.PodFailed && p.Status.Phase != corev1.PodSucceeded {
+			serving++
+		}
+		if st := &s.object.Status; p.UID != st.SourcePodUID && p.UID != st.TargetPodUID && !p.CreationTimestamp.Before(&s.object.CreationTimestamp) {
+			f.Newcomers = append(f.Newcomers, p)
+		}
+	}
+	if f.Owner.Present {
+		f.Owner.Surplus = max(f.Owner.Surplus, serving-f.Owner.Replicas)
+	}
+	return nil
 }
 
 func pending(p v1alpha1.MigrationPhase) bool { return p == "" || p == v1alpha1.PhasePending }

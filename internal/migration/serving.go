@@ -1,6 +1,7 @@
 package migration
 
 import (
+	"slices"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -122,12 +123,17 @@ func (p *planner) join() *Plan {
 		return plan
 	}
 	// What the ReplicaSet made in the source's place, if that died, goes before the
-	// holds do, under which it has taken nothing.
-	if patience := p.get(v1alpha1.ConditionAdopted).LastTransitionTime.Add(p.Policy.Patience); p.Owner != nil && p.Owner.Surplus > 0 && !p.late(patience) {
+	// holds do, under which it has taken nothing; while its process ends, it still could.
+	if patience := p.get(v1alpha1.ConditionAdopted).LastTransitionTime.Add(p.Policy.Patience); p.Owner != nil && (p.Owner.Surplus > 0 || p.newcomerLeaves()) && !p.late(patience) {
 		plan = p.wait(earlier(patience, p.Now.Add(p.Policy.Poll)), "the %s %q to have as many pods as it wants", p.status.Owner.Kind, p.status.Owner.Name)
 		return &plan
 	}
 	return nil
+}
+
+// newcomerLeaves reports whether a newcomer is being deleted.
+func (p *planner) newcomerLeaves() bool {
+	return slices.ContainsFunc(p.Newcomers, func(pod corev1.Pod) bool { return pod.DeletionTimestamp != nil })
 }
 
 // expendable is a pod that the ReplicaSet made in the place of a source that has
