@@ -281,7 +281,7 @@ func (s *sim) teardown() {
 	for _, p := range s.procs {
 		p.stop()
 	}
-	for range 200 {
+	for range 2000 { // a frame each: whoever ends takes leave of the broker
 		s.wait()
 		busy, ended := false, true
 		for _, p := range s.procs {
