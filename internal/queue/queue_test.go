@@ -218,6 +218,28 @@ func TestNobodyWaitsForEver(t *testing.T) {
 	})
 }
 
+// TestTwoNodesAtOnce has one wait for two nodes, of which one is always in use
+// by somebody younger who needs no other.
+func TestTwoNodesAtOnce(t *testing.T) {
+	t.Parallel()
+	wants := at(1, "x", "wants-both", "n1", "n2")
+	onOne, onTwo := active(at(0, "x", "a", "n1")), active(at(0, "x", "b", "n2"))
+	for round := range 4 {
+		young := []queue.Migration{at(10+round, "x", "young-1", "n1"), at(10+round, "x", "young-2", "n2")}
+		all := append(young, wants, onTwo)
+		if round%2 == 0 { // the one on n1 has ended
+			all = append(young, wants, onOne)
+		}
+		verdicts := queue.Decide(all, queue.Limits{Migrations: 9, PerNode: 1})
+		if verdicts[young[0].UID].Begin || verdicts[young[1].UID].Begin {
+			t.Fatalf("somebody younger takes one of the two nodes: %v", verdicts)
+		}
+	}
+	if v := queue.Decide([]queue.Migration{wants, at(20, "x", "young", "n1")}, queue.Limits{Migrations: 9, PerNode: 1}); !v[wants.UID].Begin {
+		t.Errorf("both are free: %v", v)
+	}
+}
+
 // TestShares has two namespaces wait, one with much more: they get the same.
 func TestShares(t *testing.T) {
 	t.Parallel()
