@@ -8,12 +8,14 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/tools/events"
+	"k8s.io/client-go/util/workqueue"
 	"k8s.io/utils/clock"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/controller"
 	"sigs.k8s.io/controller-runtime/pkg/controller/controllerutil"
 	"sigs.k8s.io/controller-runtime/pkg/handler"
+	"sigs.k8s.io/controller-runtime/pkg/log"
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
 	"ms2m.dev/ms2m/api/v1alpha1"
@@ -82,8 +84,14 @@ func (r *Reconciler) SetupWithManager(ctx context.Context, mgr ctrl.Manager) err
 		Owns(&v1alpha1.CheckpointTransfer{}).
 		Watches(&corev1.Pod{}, handler.EnqueueRequestsFromMapFunc(r.migrationsOf)).
 		WatchesRawSource(r.Sessions.source()).
-		WithOptions(controller.Options{MaxConcurrentReconciles: r.Workers}).
+		WithOptions(controller.Options{MaxConcurrentReconciles: r.Workers, RateLimiter: rateLimiter()}).
 		Complete(r)
+}
+
+// rateLimiter is that of what failed. By default it would wait for up to a quarter
+// of an hour after an API server that was not to be reached for some minutes.
+func rateLimiter() workqueue.TypedRateLimiter[reconcile.Request] {
+	return workqueue.NewTypedItemExponentialFailureRateLimiter[reconcile.Request](5*time.Millisecond, 10*time.Second)
 }
 
 // migrationsOf finds the migrations that a pod takes part in: as the target,
@@ -125,6 +133,8 @@ func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Resu
 	case ended(m):
 		r.close(r.Sessions.end(req.NamespacedName))
 		return r.finish(ctx, m)
+	case !migration.Known(m.Status.Phase):
+		return r.leave(ctx, m)
 	}
 	if m.DeletionTimestamp == nil && controllerutil.AddFinalizer(m, v1alpha1.FinalizerMigration) {
 		// Before anything is done that the finalizer would have to undo.
@@ -137,6 +147,14 @@ func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Resu
 	}
 	s, stale := r.Sessions.open(req.NamespacedName, m.UID)
 	r.close(stale)
+	if s.claimed && s.epoch != m.Status.Epoch {
+		if wait := r.standBack(s, m); wait > 0 {
+			return ctrl.Result{RequeueAfter: wait}, nil
+		}
+		// What was known of it is old.
+		r.close(r.Sessions.end(req.NamespacedName))
+		s, _ = r.Sessions.open(req.NamespacedName, m.UID)
+	}
 	if !s.claimed {
 		if err := r.claim(ctx, m, s); err != nil {
 			return settled(err)
@@ -173,7 +191,7 @@ func (r *Reconciler) claim(ctx context.Context, m *v1alpha1.StatefulMigration, s
 	if err := r.Client.Status().Update(ctx, m); err != nil {
 		return err
 	}
-	s.claimed, s.version, s.lastWrite = true, m.ResourceVersion, r.Clock.Now()
+	s.claimed, s.epoch, s.version, s.lastWrite = true, m.Status.Epoch, m.ResourceVersion, r.Clock.Now()
 	return nil
 }
 
@@ -192,6 +210,34 @@ func (r *Reconciler) finish(ctx context.Context, m *v1alpha1.StatefulMigration) 
 	}
 	// By UID: another of the same name may have been made meanwhile.
 	return settled(r.Client.Delete(ctx, m, client.Preconditions{UID: &m.UID}))
+}
+
+// standBack says how long to leave the migration to the process that has claimed it
+// after this one: until nothing of that is seen for as long as instances wait for a
+// manager. The lease of the leader sees to it that there are two for a moment only;
+// this to it that they do not pull at one rope in two directions meanwhile.
+func (r *Reconciler) standBack(s *session, m *v1alpha1.StatefulMigration) time.Duration {
+	now := r.Clock.Now()
+	if s.rival.version != m.ResourceVersion {
+		s.rival = rival{version: m.ResourceVersion, since: now}
+	}
+	return s.rival.since.Add(r.Policy.Lease).Sub(now)
+}
+
+// leave leaves a migration alone that is in a phase of a later version: neither the
+// phase nor what else that has written and this version does not know is to be lost. If it
+// is deleted, and no such manager comes, only the finalizer goes.
+func (r *Reconciler) leave(ctx context.Context, m *v1alpha1.StatefulMigration) (ctrl.Result, error) {
+	log.FromContext(ctx).Info("left to a manager that knows the phase", "phase", m.Status.Phase)
+	if m.DeletionTimestamp == nil {
+		return ctrl.Result{}, nil
+	}
+	if wait := m.DeletionTimestamp.Add(r.Policy.Abandon).Sub(r.Clock.Now()); wait > 0 {
+		return ctrl.Result{RequeueAfter: wait}, nil
+	}
+	r.Recorder.Eventf(m, nil, corev1.EventTypeWarning, migration.ReasonAbandoned, "Migrate",
+		"deleted in the phase %q, which no manager knows: what it has made is left behind", m.Status.Phase)
+	return settled(r.letGo(ctx, m))
 }
 
 // letGo removes the finalizer of a migration that has left nothing behind, so

@@ -211,6 +211,11 @@ func TestRestoring(t *testing.T) {
 				t.Errorf("%+v", p.Status)
 			}
 		}},
+		{name: "HELLO has just failed", change: all(staging, later(21*time.Second), blocked(helloSource)), check: func(t *testing.T, p migration.Plan) {
+			if want := facts(v1alpha1.PhaseRestoring).Now.Add(22 * time.Second); !p.Until.Equal(want) {
+				t.Errorf("it is tried again at %v, want %v", p.Until, want)
+			}
+		}},
 		{name: "made", change: made, action: "CreateTransfer", check: func(t *testing.T, p migration.Plan) {
 			s := p.Action.(migration.CreateTransfer).Spec
 			if p.Status.TargetPodUID != targetUID || s.Direction != v1alpha1.TransferStage || s.NodeName != "node-b" || s.Image != reference || s.PodUID != targetUID {

@@ -94,6 +94,16 @@ func (p *planner) step() Plan {
 	return Plan{For: fmt.Sprintf("a manager that knows the phase %q", p.status.Phase)}
 }
 
+// Known reports whether a phase is one of this version.
+func Known(p v1alpha1.MigrationPhase) bool {
+	switch p {
+	case "", v1alpha1.PhasePending, v1alpha1.PhaseCheckpointing, v1alpha1.PhaseTransferring, v1alpha1.PhaseRestoring,
+		v1alpha1.PhaseReplaying, v1alpha1.PhaseFinalizing, v1alpha1.PhaseCompleted, v1alpha1.PhaseFailed:
+		return true
+	}
+	return false
+}
+
 // act plans an action, unless it has just failed. The instances still have to
 // hear from the manager while it waits to try again.
 func (p *planner) act(a Action) Plan {
@@ -117,10 +127,11 @@ func (p *planner) wait(until time.Time, what string, args ...any) Plan {
 			continue
 		}
 		if hello := (Send{Role: role, Command: p.command(role, handover.Hello)}); !due.After(p.Now) {
-			if p.blocked(hello) {
-				continue
+			if !p.blocked(hello) {
+				return Plan{Action: hello}
 			}
-			return Plan{Action: hello}
+			// Whatever woke us has taken the place of the call that was asked for then.
+			due = p.Blocked.Until
 		}
 		if plan.Until.IsZero() || due.Before(plan.Until) {
 			plan.Until = due
