@@ -7,6 +7,7 @@ import (
 	"flag"
 	"fmt"
 	"log/slog"
+	"net/http"
 	"os"
 	"time"
 
@@ -90,7 +91,7 @@ func run() error {
 	if err != nil {
 		return err
 	}
-	if err := awaitAPI(ctx, cfg); err != nil {
+	if err := awaitAPI(ctx, cfg, o.probes); err != nil {
 		return err
 	}
 	mgr, err := ctrl.NewManager(cfg, ctrl.Options{
@@ -148,20 +149,30 @@ func run() error {
 	return mgr.Start(ctx)
 }
 
-// awaitAPI waits until the API server answers. A process that ended because it does
-// not would be started later and later by the kubelet, and be missing for minutes
-// when it does again.
-func awaitAPI(ctx context.Context, cfg *rest.Config) error {
+// awaitAPI waits until the API server answers, alive by its probe. A process that
+// ended because it does not would be started later and later by the kubelet, and be
+// missing for minutes when it does again.
+func awaitAPI(ctx context.Context, cfg *rest.Config, probes string) error {
 	api, err := discovery.NewDiscoveryClientForConfig(cfg)
 	if err != nil {
 		return err
 	}
+	alive := http.NewServeMux()
+	alive.HandleFunc("/healthz", func(http.ResponseWriter, *http.Request) {})
+	server := &http.Server{Addr: probes, Handler: alive, ReadHeaderTimeout: 5 * time.Second}
+	defer server.Close()
+	serving := false
 	return wait.PollUntilContextCancel(ctx, 2*time.Second, true, func(context.Context) (bool, error) {
 		_, err := api.ServerVersion()
-		if err != nil {
-			ctrl.Log.Info("waiting for the API server", "error", err.Error())
+		if err == nil {
+			return true, nil
 		}
-		return err == nil, nil
+		ctrl.Log.Info("waiting for the API server", "error", err.Error())
+		if !serving {
+			serving = true
+			go func() { _ = server.ListenAndServe() }()
+		}
+		return false, nil
 	})
 }
 
