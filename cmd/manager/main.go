@@ -2,15 +2,21 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"flag"
 	"fmt"
 	"log/slog"
+	"net/http"
 	"os"
+	"time"
 
 	"github.com/go-logr/logr"
 	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/util/wait"
+	"k8s.io/client-go/discovery"
 	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
+	"k8s.io/client-go/rest"
 	"k8s.io/utils/clock"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/cache"
@@ -38,6 +44,9 @@ type options struct {
 	metrics, probes   string
 	leaderElection    bool
 	leaderNamespace   string
+	leaseDuration     time.Duration
+	renewDeadline     time.Duration
+	retryPeriod       time.Duration
 	agentNamespace    string
 	kubeletAccess     string
 	kubeletCA         string
@@ -54,6 +63,9 @@ func parse() (options, error) {
 	flag.StringVar(&o.probes, "health-probe-bind-address", ":8081", "where /healthz and /readyz are served")
 	flag.BoolVar(&o.leaderElection, "leader-elect", true, "let one manager at a time be active")
 	flag.StringVar(&o.leaderNamespace, "leader-election-namespace", "", "namespace of the lease; by default the manager's own")
+	flag.DurationVar(&o.leaseDuration, "leader-elect-lease-duration", 15*time.Second, "how long another manager waits before it takes the place of one that has died")
+	flag.DurationVar(&o.renewDeadline, "leader-elect-renew-deadline", 10*time.Second, "how long the active manager tries to renew its lease before it ends")
+	flag.DurationVar(&o.retryPeriod, "leader-elect-retry-period", 2*time.Second, "how often a manager tries to get or renew the lease")
 	flag.StringVar(&o.agentNamespace, "agent-namespace", "ms2m-system", "namespace of the node agents")
 	flag.StringVar(&o.kubeletAccess, "kubelet-access", "proxy", "how kubelets are reached: proxy (through the API server, needs nodes/proxy) or direct (needs nodes/checkpoint)")
 	flag.StringVar(&o.kubeletCA, "kubelet-ca-file", "", "authority of the kubelets' serving certificates, for direct access; by default the cluster's")
@@ -104,6 +116,9 @@ func run() error {
 	if err != nil {
 		return err
 	}
+	if err := awaitAPI(ctx, cfg, o.probes); err != nil {
+		return err
+	}
 	mgr, err := ctrl.NewManager(cfg, ctrl.Options{
 		Scheme:                  scheme,
 		Metrics:                 server.Options{BindAddress: o.metrics},
@@ -111,6 +126,9 @@ func run() error {
 		LeaderElection:          o.leaderElection,
 		LeaderElectionID:        "manager.migration.ms2m.dev",
 		LeaderElectionNamespace: o.leaderNamespace,
+		LeaseDuration:           &o.leaseDuration,
+		RenewDeadline:           &o.renewDeadline,
+		RetryPeriod:             &o.retryPeriod,
 		// The process ends when the manager stops, so that the lease can be given
 		// up at once: nothing of this process acts after it.
 		LeaderElectionReleaseOnCancel: true,
@@ -142,6 +160,9 @@ func run() error {
 		Workers:        o.workers,
 		Limits:         o.limits,
 	}
+	if err := instrument(r); err != nil {
+		return err
+	}
 	if err := r.SetupWithManager(ctx, mgr); err != nil {
 		return err
 	}
@@ -152,6 +173,33 @@ func run() error {
 		return err
 	}
 	return mgr.Start(ctx)
+}
+
+// awaitAPI waits until the API server answers, alive by its probe. A process that
+// ended because it does not would be started later and later by the kubelet, and be
+// missing for minutes when it does again.
+func awaitAPI(ctx context.Context, cfg *rest.Config, probes string) error {
+	api, err := discovery.NewDiscoveryClientForConfig(cfg)
+	if err != nil {
+		return err
+	}
+	alive := http.NewServeMux()
+	alive.HandleFunc("/healthz", func(http.ResponseWriter, *http.Request) {})
+	server := &http.Server{Addr: probes, Handler: alive, ReadHeaderTimeout: 5 * time.Second}
+	defer server.Close()
+	serving := false
+	return wait.PollUntilContextCancel(ctx, 2*time.Second, true, func(context.Context) (bool, error) {
+		_, err := api.ServerVersion()
+		if err == nil {
+			return true, nil
+		}
+		ctrl.Log.Info("waiting for the API server", "error", err.Error())
+		if !serving {
+			serving = true
+			go func() { _ = server.ListenAndServe() }()
+		}
+		return false, nil
+	})
 }
 
 func newKubelet(mgr ctrl.Manager, o options) (*kubelet.Client, error) {

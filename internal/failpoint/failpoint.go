@@ -32,7 +32,7 @@ var ErrDead = errors.New("failpoint: this process is dead")
 // Points are the failpoints of one process.
 type Points struct {
 	hit func(Effect) bool
-	die func()
+	die func(Effect)
 
 	mu   sync.Mutex
 	n    int
@@ -41,7 +41,7 @@ type Points struct {
 
 // New makes the failpoints of a process. hit is asked on each side of each effect
 // whether the process dies there, one question at a time; die ends the process, if it can.
-func New(hit func(Effect) bool, die func()) *Points {
+func New(hit func(Effect) bool, die func(Effect)) *Points {
 	return &Points{hit: hit, die: die}
 }
 
@@ -60,12 +60,12 @@ func (p *Points) Do(name string, effect func() error) error {
 	}
 	if e.Side = During; p.at(e) {
 		go func() { _ = effect() }()
-		p.die()
+		p.die(e)
 		return ErrDead
 	}
 	err := effect()
 	if e.Side = After; p.at(e) {
-		p.die()
+		p.die(e)
 		return ErrDead
 	}
 	return err
@@ -84,7 +84,7 @@ func (p *Points) begin(name string) (e Effect, dead bool) {
 	if !p.at(e) {
 		return e, false
 	}
-	p.die()
+	p.die(e)
 	return e, true
 }
 

@@ -27,7 +27,7 @@ func TestDeath(t *testing.T) {
 			points := failpoint.New(func(e failpoint.Effect) bool {
 				seen = append(seen, fmt.Sprintf("%s %d", e.Side, e.N))
 				return e.N == 2 && e.Side == side
-			}, func() { deaths++ })
+			}, func(failpoint.Effect) { deaths++ })
 			wrapped := points.Kubelet(k)
 			if archive, err := wrapped.Checkpoint(t.Context(), "a", "", "", ""); err != nil || archive != "archive of a" {
 				t.Fatalf("the first call: %q, %v", archive, err)
