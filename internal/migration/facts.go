@@ -38,7 +38,8 @@ type Policy struct {
 	// StatusEvery is the least time between two writes of mere progress.
 	StatusEvery time.Duration
 	// MaxAttempts bounds the checkpoints of one migration, AttemptPause is the
-	// least time between two (the kubelet's archives are named by the second).
+	// least time between the first two (the kubelet's archives are named by the
+	// second); it doubles with each that follows.
 	MaxAttempts  int32
 	AttemptPause time.Duration
 	// ProbeBudget is how long a liveness probe has to put up with a process that
@@ -148,6 +149,15 @@ type Instance struct {
 	Pod    *corev1.Pod      // the pod of that name now, whatever its UID; nil: none
 	Report *handover.Report // the last one from the pod of the status' UID; nil: none
 	Sent   map[handover.CommandKind]Sent
+	// Heard is when the last report came, or when it could have come first: the
+	// manager's connection to the broker was made later. Zero: not known.
+	Heard time.Time
+}
+
+// silent reports whether nothing was heard of the instance for some time though
+// the manager listened.
+func (i Instance) silent(now time.Time, d time.Duration) bool {
+	return !i.Heard.IsZero() && !now.Before(i.Heard.Add(d))
 }
 
 // Sent is the last command of its kind that this process sent to an instance.
