@@ -83,6 +83,11 @@ pause: build ## measure the parts of the pause at the checkpoint (ROUNDS=n)
 	go build -o $(bin)/pause ./test/pause
 	$(inlab) -- $(bin)/pause -config $(CURDIR)/config $(if $(ROUNDS),-rounds $(ROUNDS))
 
+.PHONY: soak
+soak: build ## move a counter back and forth with random faults (MOVES=1000, SEED=n)
+	go build -o $(bin)/soak ./test/soak
+	$(inlab) -- $(bin)/soak -config $(CURDIR)/config $(if $(MOVES),-moves $(MOVES)) $(if $(SEED),-seed $(SEED))
+
 .PHONY: deps
 deps: $(bin)/lab
 	$(bin)/lab deps --install

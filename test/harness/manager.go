@@ -62,6 +62,11 @@ func (l *Lab) runManager(ctx context.Context, spec appsv1.DeploymentSpec) error 
 	})
 }
 
+// AgentPods are the pods of the node agents.
+func (l *Lab) AgentPods(ctx context.Context) ([]corev1.Pod, error) {
+	return l.podsOf(ctx, SystemNamespace, map[string]string{"app.kubernetes.io/name": "ms2m-node-agent"})
+}
+
 // ManagerPod is the pod of the manager that runs.
 func (l *Lab) ManagerPod(ctx context.Context) (*corev1.Pod, error) {
 	pods := &corev1.PodList{}
