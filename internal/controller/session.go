@@ -30,6 +30,7 @@ type session struct {
 	suspect    bool   // the broker has failed us: its URL may have changed
 	resolveAt  time.Time
 	generation int64
+	connected  time.Time // when this process found itself connected to the broker anew
 
 	hop       int32             // that the rest is about
 	hostnames map[string]string // of nodes
@@ -98,7 +99,8 @@ func (s *session) enter(hop int32) {
 
 // reconnected forgets what was sent over a connection that is gone: the
 // answers went to a queue that went with it.
-func (s *session) reconnected() {
+func (s *session) reconnected(now time.Time) {
+	s.connected = now
 	s.sent = map[migration.Role]map[handover.CommandKind]sent{}
 	s.retry = retry{}
 }

@@ -137,7 +137,9 @@ func (p *planner) nextAttempt(why *Error) Plan {
 		return *plan
 	}
 	if p.Checkpoint != nil {
-		if pause := p.Checkpoint.At.Add(p.Policy.AttemptPause); pause.After(p.Now) {
+		// Doubled each time: what is in the way (a kubelet that is being started) may take its time.
+		pause := p.Checkpoint.At.Add(p.Policy.AttemptPause << max(p.status.Attempt-1, 0))
+		if pause.After(p.Now) {
 			return p.wait(pause, "the next attempt")
 		}
 	}

@@ -37,8 +37,8 @@ type Policy struct {
 	Abandon time.Duration
 	// StatusEvery is the least time between two writes of mere progress.
 	StatusEvery time.Duration
-	// AttemptPause is the least time between two checkpoints (the kubelet's
-	// archives are named by the second).
+	// AttemptPause is the least time between the first two checkpoints (the
+	// kubelet's archives are named by the second); it doubles with each that follows.
 	AttemptPause time.Duration
 	// ProbeBudget is how long a liveness probe has to put up with a process that
 	// stands still.
@@ -147,6 +147,15 @@ type Instance struct {
 	Pod    *corev1.Pod      // the pod of that name now, whatever its UID; nil: none
 	Report *handover.Report // the last one from the pod of the status' UID; nil: none
 	Sent   map[handover.CommandKind]Sent
+	// Heard is when the last report came, or when it could have come first: the
+	// manager's connection to the broker was made later. Zero: not known.
+	Heard time.Time
+}
+
+// silent reports whether nothing was heard of the instance for some time though
+// the manager listened.
+func (i Instance) silent(now time.Time, d time.Duration) bool {
+	return !i.Heard.IsZero() && !now.Before(i.Heard.Add(d))
 }
 
 // Sent is the last command of its kind that this process sent to an instance.
