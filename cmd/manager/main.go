@@ -28,6 +28,7 @@ import (
 	"ms2m.dev/ms2m/internal/controller"
 	"ms2m.dev/ms2m/internal/kubelet"
 	"ms2m.dev/ms2m/internal/migration"
+	"ms2m.dev/ms2m/internal/queue"
 	"ms2m.dev/ms2m/internal/registry"
 )
 
@@ -51,11 +52,12 @@ type options struct {
 	kubeletCA         string
 	registryPlainHTTP bool
 	workers           int
+	limits            queue.Limits
 	policy            migration.Policy
 	verbosity         int
 }
 
-func parse() options {
+func parse() (options, error) {
 	o := options{policy: migration.DefaultPolicy()}
 	flag.StringVar(&o.metrics, "metrics-bind-address", ":8080", "where metrics are served; 0 for nowhere")
 	flag.StringVar(&o.probes, "health-probe-bind-address", ":8081", "where /healthz and /readyz are served")
@@ -69,16 +71,39 @@ func parse() options {
 	flag.StringVar(&o.kubeletCA, "kubelet-ca-file", "", "authority of the kubelets' serving certificates, for direct access; by default the cluster's")
 	flag.BoolVar(&o.registryPlainHTTP, "registry-plain-http", false, "talk to registries without TLS: for tests only")
 	flag.IntVar(&o.workers, "workers", 10, "how many migrations are worked on at a time")
+	flag.IntVar(&o.limits.Migrations, "max-migrations", 5, "how many migrations are active at a time, in the whole cluster: others queue; 0 for no limit")
+	flag.IntVar(&o.limits.PerNode, "max-migrations-per-node", 2, "how many active migrations a node is source or target of at a time; 0 for no limit")
 	flag.DurationVar(&o.policy.Lease, "lease", o.policy.Lease, "how long an instance goes without hearing from the manager before it gives up")
 	flag.DurationVar(&o.policy.Blink, "blink", o.policy.Blink, "the longest rest of a replay that the source is frozen for at once")
 	flag.DurationVar(&o.policy.Trend, "trend", o.policy.Trend, "how long a replay is watched before a lag that clearly grows freezes the source; one that is unclear is watched three times as long")
 	flag.IntVar(&o.verbosity, "v", 0, "verbosity of the log: 0, or 1 for every action and every wait")
 	flag.Parse()
-	return o
+	return o, o.check()
+}
+
+// check refuses numbers that make no sense.
+func (o options) check() error {
+	for _, f := range []struct {
+		name     string
+		n, least int
+		or       string
+	}{
+		{"workers", o.workers, 1, ""},
+		{"max-migrations", o.limits.Migrations, 0, ", or 0 for no limit"},
+		{"max-migrations-per-node", o.limits.PerNode, 0, ", or 0 for no limit"},
+	} {
+		if f.n < f.least {
+			return fmt.Errorf("--%s is %d: it must be at least 1%s", f.name, f.n, f.or)
+		}
+	}
+	return nil
 }
 
 func run() error {
-	o := parse()
+	o, err := parse()
+	if err != nil {
+		return err
+	}
 	// logr's level n is slog's level -n.
 	ctrl.SetLogger(logr.FromSlogHandler(slog.NewJSONHandler(os.Stderr, &slog.HandlerOptions{Level: slog.Level(-o.verbosity)})))
 	ctx := ctrl.SetupSignalHandler()
@@ -133,6 +158,7 @@ func run() error {
 		AgentNamespace: o.agentNamespace,
 		KubeletDirect:  o.kubeletAccess == "direct",
 		Workers:        o.workers,
+		Limits:         o.limits,
 	}
 	if err := instrument(r); err != nil {
 		return err

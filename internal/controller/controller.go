@@ -20,6 +20,7 @@ import (
 
 	"ms2m.dev/ms2m/api/v1alpha1"
 	"ms2m.dev/ms2m/internal/migration"
+	"ms2m.dev/ms2m/internal/queue"
 )
 
 // indexSourcePod finds the migrations that move a pod, by its name.
@@ -49,9 +50,13 @@ type Reconciler struct {
 	KubeletDirect bool
 	// Workers is how many migrations are reconciled at a time.
 	Workers int
+	// Limits bound how many are active at a time.
+	Limits queue.Limits
+
+	turns turns
 }
 
-// +kubebuilder:rbac:groups=migration.ms2m.dev,resources=statefulmigrations,verbs=get;list;watch;update
+// +kubebuilder:rbac:groups=migration.ms2m.dev,resources=statefulmigrations,verbs=get;list;watch;update;delete
 // +kubebuilder:rbac:groups=migration.ms2m.dev,resources=statefulmigrations/status,verbs=update
 // +kubebuilder:rbac:groups=migration.ms2m.dev,resources=statefulmigrations/finalizers,verbs=update
 // +kubebuilder:rbac:groups=migration.ms2m.dev,resources=checkpointtransfers,verbs=get;list;watch;create;delete
@@ -75,6 +80,7 @@ func (r *Reconciler) SetupWithManager(ctx context.Context, mgr ctrl.Manager) err
 	}
 	return ctrl.NewControllerManagedBy(mgr).
 		For(&v1alpha1.StatefulMigration{}).
+		Watches(&v1alpha1.StatefulMigration{}, r.turnChanges()).
 		Owns(&v1alpha1.CheckpointTransfer{}).
 		Watches(&corev1.Pod{}, handler.EnqueueRequestsFromMapFunc(r.migrationsOf)).
 		WatchesRawSource(r.Sessions.source()).
@@ -126,7 +132,7 @@ func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Resu
 		return ctrl.Result{}, err
 	case ended(m):
 		r.close(r.Sessions.end(req.NamespacedName))
-		return settled(r.letGo(ctx, m))
+		return r.finish(ctx, m)
 	case !migration.Known(m.Status.Phase):
 		return r.leave(ctx, m)
 	}
@@ -187,6 +193,23 @@ func (r *Reconciler) claim(ctx context.Context, m *v1alpha1.StatefulMigration, s
 	}
 	s.claimed, s.epoch, s.version, s.lastWrite = true, m.Status.Epoch, m.ResourceVersion, r.Clock.Now()
 	return nil
+}
+
+// finish leaves an ended migration to whoever deletes it: when its time has
+// come, that is the manager.
+func (r *Reconciler) finish(ctx context.Context, m *v1alpha1.StatefulMigration) (ctrl.Result, error) {
+	if err := r.letGo(ctx, m); err != nil {
+		return settled(err)
+	}
+	at, expires := migration.ExpiresAt(m)
+	switch left := at.Sub(r.Clock.Now()); {
+	case !expires || m.DeletionTimestamp != nil:
+		return ctrl.Result{}, nil
+	case left > 0:
+		return ctrl.Result{RequeueAfter: left}, nil
+	}
+	// By UID: another of the same name may have been made meanwhile.
+	return settled(r.Client.Delete(ctx, m, client.Preconditions{UID: &m.UID}))
 }
 
 // standBack says how long to leave the migration to the process that has claimed it

@@ -9,6 +9,8 @@ import (
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
+	"k8s.io/utils/ptr"
+
 	"ms2m.dev/ms2m/api/v1alpha1"
 	"ms2m.dev/ms2m/internal/migration"
 	"ms2m.dev/ms2m/sdk/handover"
@@ -124,7 +126,7 @@ func TestCheckpointing(t *testing.T) {
 		{name: "a failing call is retried", change: all(checkpointed(migration.Passing(migration.ReasonCheckpointFailed, errTest)), later(2*time.Second)),
 			action: createTransfer, check: secondAttempt},
 		{name: "but not within a second", change: checkpointed(migration.Passing(migration.ReasonCheckpointFailed, errTest))},
-		{name: "and not for ever", change: all(checkpointed(migration.Passing(migration.ReasonCheckpointFailed, errTest)), func(f *migration.Facts) { f.Policy.MaxAttempts = 1 }),
+		{name: "and not for ever", change: all(checkpointed(migration.Passing(migration.ReasonCheckpointFailed, errTest)), func(f *migration.Facts) { f.Object.Spec.BackoffLimit = ptr.To[int32](0) }),
 			action: "WriteAbort", reason: migration.ReasonCheckpointFailed},
 		{name: "a call that no retry mends", change: checkpointed(migration.Fatal(migration.ReasonCheckpointFailed, errTest)),
 			action: "WriteAbort", reason: migration.ReasonCheckpointFailed},

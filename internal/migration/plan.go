@@ -31,6 +31,9 @@ func Next(f Facts) Plan {
 	p := &planner{Facts: f, status: f.Object.Status.DeepCopy()}
 	p.status.ObservedGeneration = f.Object.Generation
 	plan := p.step()
+	if at := p.totalAt(); plan.Action == nil && !plan.Ended && !p.late(at) {
+		plan.Until = earlier(plan.Until, at)
+	}
 	plan.Status = *p.status
 	return plan
 }
@@ -45,6 +48,7 @@ type planner struct {
 }
 
 func (p *planner) step() Plan {
+	p.noteOverdue()
 	switch phase := p.status.Phase; {
 	case p.Calling:
 		return p.calling()
@@ -69,6 +73,8 @@ func (p *planner) step() Plan {
 		return p.giveUp(ReasonCancelled, "the StatefulMigration was deleted")
 	case p.Failure != nil:
 		return p.giveUp(p.Failure.Reason, p.Failure.Err.Error())
+	case p.overTotal() && p.status.Hop <= 1:
+		return p.giveUpOverdue()
 	}
 	switch p.status.Phase {
 	case "", v1alpha1.PhasePending:
@@ -237,6 +243,10 @@ func (p *planner) enter(phase v1alpha1.MigrationPhase) {
 		last.DurationMillis = &took
 	}
 	p.status.Phase = phase
+	if phase == v1alpha1.PhaseCompleted || phase == v1alpha1.PhaseFailed {
+		at := metav1.NewMicroTime(p.Now)
+		p.status.EndedAt, p.status.Queued = &at, nil
+	}
 	for i := range p.status.PhaseTimes {
 		if p.status.PhaseTimes[i].Phase == phase {
 			p.status.PhaseTimes[i].DurationMillis = nil
