@@ -3,9 +3,9 @@ package controller
 import (
 	"context"
 	"fmt"
+	"reflect"
 	"sync"
 
-	"k8s.io/apimachinery/pkg/api/equality"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/util/workqueue"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -195,7 +195,7 @@ func (r *Reconciler) turnChanges() handler.Funcs {
 		UpdateFunc: func(ctx context.Context, e event.UpdateEvent, q requests) {
 			before, ok := e.ObjectOld.(*v1alpha1.StatefulMigration)
 			after, ok2 := e.ObjectNew.(*v1alpha1.StatefulMigration)
-			if ok && ok2 && (ended(before) != ended(after) || queued(before) != queued(after) || !equality.Semantic.DeepEqual(contender(before), contender(after))) {
+			if ok && ok2 && (ended(before) != ended(after) || queued(before) != queued(after) || !reflect.DeepEqual(contender(before), contender(after))) {
 				wake(ctx, q)
 			}
 		},
