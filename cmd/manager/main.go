@@ -76,6 +76,7 @@ func parse() (options, error) {
 	flag.DurationVar(&o.policy.Lease, "lease", o.policy.Lease, "how long an instance goes without hearing from the manager before it gives up")
 	flag.DurationVar(&o.policy.Blink, "blink", o.policy.Blink, "the longest rest of a replay that the source is frozen for at once")
 	flag.DurationVar(&o.policy.Trend, "trend", o.policy.Trend, "how long a replay is watched before a lag that clearly grows freezes the source; one that is unclear is watched three times as long")
+	flag.DurationVar(&o.policy.Abandon, "abandon", o.policy.Abandon, "how long the rest of a migration that is over, or deleted, may wait for a broker, a registry or a node that does not come back")
 	flag.IntVar(&o.verbosity, "v", 0, "verbosity of the log: 0, or 1 for every action and every wait")
 	flag.Parse()
 	return o, o.check()

@@ -45,6 +45,20 @@ func (tr *trial) migrate(change func(*v1alpha1.StatefulMigration)) {
 	tr.m = create(tr.ctx, tr.T, tr.flow, change)
 }
 
+// submit makes the migration as it is, whatever the counter does.
+func (tr *trial) submit(change func(*v1alpha1.StatefulMigration)) {
+	tr.Helper()
+	tr.m = tr.flow.Migration(harness.NodeB)
+	if change != nil {
+		change(tr.m)
+	}
+	if err := lab.Client.Create(tr.ctx, tr.m); err != nil {
+		tr.Fatal(err)
+	}
+	m := tr.m
+	tr.Cleanup(func() { deleteMigration(tr.T, m) })
+}
+
 // deadlines are short ones, for phases that are not to be done in time.
 func deadlines(d v1alpha1.Deadlines) func(*v1alpha1.StatefulMigration) {
 	return func(m *v1alpha1.StatefulMigration) { m.Spec.Deadlines = d }
@@ -162,9 +176,7 @@ func (tr *trial) targetServes() {
 // repeated where connections were lost, and can be told.
 func (tr *trial) serves(pod *corev1.Pod) {
 	tr.Helper()
-	if err := tr.flow.Counted(tr.ctx, tr.flow.Collector.Count()+100); err != nil {
-		tr.Fatal(err)
-	}
+	tr.counts(100)
 	outcome, err := tr.flow.Finish(tr.ctx, pod)
 	if err != nil {
 		tr.Fatal(err)
@@ -189,6 +201,14 @@ func (tr *trial) noImage() {
 	}
 	if image != nil {
 		tr.Errorf("the registry still has %s", tr.m.Status.CheckpointImage.Reference)
+	}
+}
+
+// counts waits until so many more messages are counted.
+func (tr *trial) counts(n uint64) {
+	tr.Helper()
+	if err := tr.flow.Counted(tr.ctx, tr.flow.Collector.Count()+n); err != nil {
+		tr.Fatal(err)
 	}
 }
 
@@ -244,14 +264,6 @@ func managerAt(t *testing.T, flags ...string) {
 		}
 	})
 	if err != nil {
-		t.Fatal(err)
-	}
-}
-
-// evict asks for a pod to be evicted, as a drain does.
-func evict(ctx context.Context, t *testing.T, pod *corev1.Pod) {
-	t.Helper()
-	if err := lab.Evict(ctx, pod); err != nil {
 		t.Fatal(err)
 	}
 }

@@ -3,13 +3,11 @@ package harness
 import (
 	"context"
 	"errors"
-	"fmt"
-	"strings"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	policyv1 "k8s.io/api/policy/v1"
-	"sigs.k8s.io/controller-runtime/pkg/client"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
 // Undo takes a fault back, and returns when all is as it was. A second call does nothing more.
@@ -71,14 +69,6 @@ func (l *Lab) CutBroker(ctx context.Context, node string) (Undo, error) {
 		[]string{"ip", "rule", "del", "priority", "100"})
 }
 
-// SmallDisk puts a file system of so many bytes over a directory of a machine.
-// What has opened that directory before goes on with the old one.
-func (l *Lab) SmallDisk(ctx context.Context, machine, dir string, bytes int) (Undo, error) {
-	return l.run(ctx, machine,
-		[]string{"mount", "-t", "tmpfs", "-o", fmt.Sprintf("size=%d,mode=0700", bytes), "small", dir},
-		[]string{"umount", "--lazy", dir})
-}
-
 // run does something in a machine that another command takes back.
 func (l *Lab) run(ctx context.Context, machine string, do, back []string) (Undo, error) {
 	_, err := l.Exec(ctx, machine, do...)
@@ -104,38 +94,32 @@ func (l *Lab) DropQueue(ctx context.Context, name string) error {
 	return err
 }
 
-// RestartAgent has a new pod made for the agent of a node: it sees what was
-// mounted there meanwhile.
-func (l *Lab) RestartAgent(ctx context.Context, node string) error {
-	old, err := l.agent(ctx, node)
-	if err != nil {
-		return err
-	}
-	if err := l.Client.Delete(ctx, old, client.GracePeriodSeconds(1)); err != nil {
-		return err
-	}
-	if err := Gone(ctx, l, old, &corev1.PodList{}); err != nil {
-		return err
-	}
-	return l.rolledOut(ctx)
-}
-
-// agent is the pod of a node's agent.
-func (l *Lab) agent(ctx context.Context, node string) (*corev1.Pod, error) {
-	pods := &corev1.PodList{}
-	err := l.Client.List(ctx, pods, client.InNamespace(SystemNamespace))
-	if err != nil {
-		return nil, err
-	}
-	for i, p := range pods.Items {
-		if p.Spec.NodeName == node && strings.HasPrefix(p.Name, "ms2m-node-agent") {
-			return &pods.Items[i], nil
-		}
-	}
-	return nil, fmt.Errorf("no agent on %s", node)
-}
-
 // Evict asks the API server to evict a pod, as a drain does.
 func (l *Lab) Evict(ctx context.Context, pod *corev1.Pod) error {
 	return l.Client.SubResource("eviction").Create(ctx, pod, &policyv1.Eviction{})
+}
+
+// BrokerSecret makes another Secret with the broker's URL.
+func (l *Lab) BrokerSecret(ctx context.Context, namespace, name string) (Undo, error) {
+	secret := &corev1.Secret{
+		ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: name},
+		StringData: map[string]string{"url": l.BrokerURL},
+	}
+	return l.undo(func(ctx context.Context) error { return l.Client.Delete(ctx, secret) }), l.Client.Create(ctx, secret)
+}
+
+// Pause stops the process of a pod, which holds its connections and says nothing.
+func (l *Lab) Pause(ctx context.Context, pod *corev1.Pod) (Undo, error) {
+	pid, err := l.Process(ctx, pod)
+	if err != nil {
+		return nil, err
+	}
+	// The process may be gone by the time that it is let go on.
+	return l.run(ctx, pod.Spec.NodeName, []string{"kill", "-STOP", pid}, []string{"sh", "-c", "kill -CONT " + pid + " || true"})
+}
+
+// BreakCRIU has CRIU fail on a node: it does not know an option of its configuration.
+func (l *Lab) BreakCRIU(ctx context.Context, node string) (Undo, error) {
+	const option, config = "no-such-option", "/etc/criu/runc.conf"
+	return l.run(ctx, node, []string{"sh", "-c", "echo " + option + " >> " + config}, []string{"sed", "-i", "/" + option + "/d", config})
 }

@@ -34,7 +34,7 @@ printf 'auth:\n  htpasswd: {realm: lab, path: %[1]s.users}\n' >> %[1]s`, registr
 
 // FillRegistry leaves the registry so few bytes. What it has is out of its sight until that is undone.
 func (l *Lab) FillRegistry(ctx context.Context, bytes int) (Undo, error) {
-	return l.SmallDisk(ctx, ctl, registryData, bytes)
+	return l.smallDisk(ctx, ctl, registryData, bytes)
 }
 
 // GiveRegistryPassword gives MS2M the password of a locked registry.
