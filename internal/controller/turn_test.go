@@ -56,6 +56,9 @@ func (r *rig) set(m *v1alpha1.StatefulMigration, change func(*v1alpha1.StatefulM
 func TestLastPlace(t *testing.T) {
 	const places = 3
 	r, all := crowd(t, 20, queue.Limits{Migrations: places})
+	for _, m := range all { // nor that others wait
+		r.set(m, func(m *v1alpha1.StatefulMigration) { m.Status.Queued = nil })
+	}
 	for range 3 { // who has a place may ask again
 		var got atomic.Int32
 		var workers sync.WaitGroup
