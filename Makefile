@@ -46,7 +46,7 @@ tidy:
 .PHONY: unit
 unit: ## unit and property tests, the simulations of the protocol and of the library
 	go test $$(go list ./... | grep -v -e /internal/broker$$ -e /internal/conformance$$ -e /test/integration$$ -e /test/e2e$$)
-	cd sdk && go test ./handover/... ./internal/... ./ownerhttp/...
+	cd sdk && go test -timeout 30m ./handover/... ./internal/... ./ownerhttp/...
 	cd sdk && go test -run '^TestSimulation' .
 	cd examples && go test ./...
 
@@ -90,6 +90,11 @@ e2e-full: build ## the same with every combination of loads, queues and losses: 
 pause: build ## measure the parts of the pause at the checkpoint (ROUNDS=n)
 	go build -o $(bin)/pause ./test/pause
 	$(inlab) -- $(bin)/pause -config $(CURDIR)/config $(if $(ROUNDS),-rounds $(ROUNDS))
+
+.PHONY: soak
+soak: build ## move a counter back and forth with random faults (MOVES=1000, SEED=n)
+	go build -o $(bin)/soak ./test/soak
+	$(inlab) -- $(bin)/soak -config $(CURDIR)/config $(if $(MOVES),-moves $(MOVES)) $(if $(SEED),-seed $(SEED))
 
 .PHONY: deps
 deps: $(bin)/lab

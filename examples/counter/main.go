@@ -32,6 +32,7 @@ import (
 	"net/http"
 	"os"
 	"os/signal"
+	"runtime"
 	"strconv"
 	"syscall"
 	"time"
@@ -224,6 +225,7 @@ func (c *counter) serveState(w http.ResponseWriter, _ *http.Request) {
 	s.Mark, s.StartedAt = c.mark, c.started
 	s.Hostname, _ = os.Hostname()
 	s.Owner, s.Consumer = c.consumer.Owner(), string(c.consumer.State())
+	s.Goroutines = runtime.NumGoroutine()
 	w.Header().Set("Content-Type", "application/json")
 	_ = json.NewEncoder(w).Encode(s) // a client that went away
 }

@@ -1,6 +1,7 @@
 package load
 
 import (
+	"context"
 	"fmt"
 	"slices"
 
@@ -86,6 +87,19 @@ func DeleteQueues(url string, names ...string) error {
 		for _, name := range names {
 			if _, err := ch.QueueDelete(name, false, false, false); err != nil {
 				return fmt.Errorf("delete queue %s: %w", name, err)
+			}
+		}
+		return nil
+	})
+}
+
+// Poison sends messages that no counter can count.
+func Poison(ctx context.Context, url, queue string, n int) error {
+	return onChannel(url, func(ch *amqp.Channel) error {
+		for i := range n {
+			m := amqp.Publishing{MessageId: fmt.Sprintf("poison-%d-x", i), DeliveryMode: amqp.Persistent, Body: []byte("?")}
+			if err := ch.PublishWithContext(ctx, "", queue, true, false, m); err != nil {
+				return fmt.Errorf("publish to %s: %w", queue, err)
 			}
 		}
 		return nil

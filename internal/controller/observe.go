@@ -46,7 +46,12 @@ func (s *scope) observe(ctx context.Context) (migration.Facts, error) {
 	} else {
 		s.session.samples = nil // another target's replay has another trend
 	}
-	if pending(s.object.Status.Phase) {
+	if s.object.Status.Queued != nil {
+		if f.Turn, err = s.turn(ctx, s.object, false); err != nil {
+			return f, err
+		}
+	}
+	if pending(s.object.Status.Phase) && f.Turn == nil {
 		if f.Preflight, err = s.preflight(ctx, f.Source.Pod); err != nil {
 			return f, err
 		}
@@ -128,7 +133,7 @@ func (s *scope) listen(inst *migration.Instance, role migration.Role, pod types.
 	if !ok {
 		return
 	}
-	inst.Report = &heard.Last
+	inst.Report, inst.Heard = &heard.Last, later(heard.At, s.session.connected)
 	for kind, c := range s.session.sent[role] {
 		if a, ok := heard.Answers[kind]; ok && c.answeredBy(a) {
 			with := c.Sent
@@ -136,6 +141,13 @@ func (s *scope) listen(inst *migration.Instance, role migration.Role, pod types.
 			inst.Sent[kind] = with
 		}
 	}
+}
+
+func later(a, b time.Time) time.Time {
+	if a.After(b) {
+		return a
+	}
+	return b
 }
 
 // resolveEvery bounds how often a Secret is read again for a broker that does
@@ -159,6 +171,6 @@ func (s *scope) connect(ctx context.Context) {
 	}
 	if g := ss.broker.Generation(); g != ss.generation {
 		ss.generation = g
-		ss.reconnected()
+		ss.reconnected(s.Clock.Now())
 	}
 }

@@ -20,7 +20,9 @@ import (
 type session struct {
 	uid     types.UID
 	claimed bool   // the epoch is ours
+	epoch   int64  // the one that was claimed
 	version string // of the object as last written by us
+	rival   rival
 
 	url        string // of the broker
 	broker     Broker // nil: not acquired
@@ -28,6 +30,7 @@ type session struct {
 	suspect    bool   // the broker has failed us: its URL may have changed
 	resolveAt  time.Time
 	generation int64
+	connected  time.Time // when this process found itself connected to the broker anew
 
 	hop       int32             // that the rest is about
 	hostnames map[string]string // of nodes
@@ -46,6 +49,12 @@ type session struct {
 
 	failure *migration.Error // a fatal one, for the planner
 	retry   retry
+}
+
+// rival is another process that has claimed the migration after this one.
+type rival struct {
+	version string // of the object when it was last seen to change
+	since   time.Time
 }
 
 // sent is a command that was sent.
@@ -90,7 +99,8 @@ func (s *session) enter(hop int32) {
 
 // reconnected forgets what was sent over a connection that is gone: the
 // answers went to a queue that went with it.
-func (s *session) reconnected() {
+func (s *session) reconnected(now time.Time) {
+	s.connected = now
 	s.sent = map[migration.Role]map[handover.CommandKind]sent{}
 	s.retry = retry{}
 }

@@ -36,7 +36,10 @@ func newError(code int, body []byte) *Error {
 	case strings.Contains(e.Message, "not implemented"), strings.Contains(e.Message, "Unimplemented"),
 		strings.Contains(e.Message, "disabled by the feature gate"):
 		// The runtime or the kubelet has no checkpoints: it will not grow them.
-	case code >= http.StatusInternalServerError, code == http.StatusTooManyRequests:
+	case code >= http.StatusInternalServerError, code == http.StatusTooManyRequests,
+		// A kubelet that has just been started does not know its pods yet. Whether
+		// the pod is gone, the API server says.
+		code == http.StatusNotFound && strings.Contains(e.Message, "pod does not exist"):
 		e.Temporary = true
 	}
 	return e

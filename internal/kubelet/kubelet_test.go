@@ -121,6 +121,8 @@ func TestErrors(t *testing.T) {
 	}{
 		"CRIU's reason":     {500, "checkpointing of ns/counter-0/main failed (criu: type NOTIFY errno 0)", true, "type NOTIFY"},
 		"not found":         {404, "container main not found in pod counter-0", false, "404"},
+		"kubelet is new":    {404, "pod does not exist", true, "404"},
+		"no such path":      {404, "404 page not found", false, "404"},
 		"forbidden":         {403, `{"kind":"Status","message":"nodes \"node-a\" is forbidden"}`, false, `nodes "node-a" is forbidden`},
 		"node not reached":  {503, `{"kind":"Status","message":"error trying to reach service"}`, true, "reach service"},
 		"no such runtime":   {500, "rpc error: code = Unimplemented desc = unknown method CheckpointContainer", false, "Unimplemented"},

@@ -1,6 +1,7 @@
 package migration
 
 import (
+	"fmt"
 	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -89,7 +90,7 @@ func (p *planner) buffered() bool { return p.get(v1alpha1.ConditionBuffered) != 
 // whole is the sum of all deadlines: nobody waits longer for a decision.
 func (p *planner) whole() time.Duration {
 	d := p.Object.Spec.Deadlines
-	return seconds(d.CheckpointSeconds)*time.Duration(p.Policy.MaxAttempts) +
+	return seconds(d.CheckpointSeconds)*time.Duration(p.mostAttempts()) +
 		seconds(d.TransferSeconds) + seconds(d.RestoreSeconds) + seconds(d.ReplaySeconds) + seconds(d.FinalizeSeconds)
 }
 
@@ -122,14 +123,19 @@ func (p *planner) nextAttempt(why *Error) Plan {
 	if p.status.Attempt > 0 {
 		p.set(v1alpha1.ConditionCheckpointed, metav1.ConditionFalse, why.Reason, "attempt %d: %v", p.status.Attempt, why.Err)
 	}
-	if !why.Retry || p.status.Attempt >= p.Policy.MaxAttempts {
+	switch {
+	case !why.Retry:
 		return p.giveUp(why.Reason, why.Err.Error())
+	case p.status.Attempt >= p.mostAttempts():
+		return p.giveUp(why.Reason, fmt.Sprintf("spec.backoffLimit is %d, and attempt %d has failed: %v", p.mostAttempts()-1, p.status.Attempt, why.Err))
 	}
 	if plan := p.settle(); plan != nil {
 		return *plan
 	}
 	if p.Checkpoint != nil {
-		if pause := p.Checkpoint.At.Add(p.Policy.AttemptPause); pause.After(p.Now) {
+		// Doubled each time: what is in the way (a kubelet that is being started) may take its time.
+		pause := p.Checkpoint.At.Add(p.Policy.AttemptPause << max(p.status.Attempt-1, 0))
+		if pause.After(p.Now) {
 			return p.wait(pause, "the next attempt")
 		}
 	}

@@ -37,9 +37,8 @@ type Policy struct {
 	Abandon time.Duration
 	// StatusEvery is the least time between two writes of mere progress.
 	StatusEvery time.Duration
-	// MaxAttempts bounds the checkpoints of one migration, AttemptPause is the
-	// least time between two (the kubelet's archives are named by the second).
-	MaxAttempts  int32
+	// AttemptPause is the least time between the first two checkpoints (the
+	// kubelet's archives are named by the second); it doubles with each that follows.
 	AttemptPause time.Duration
 	// ProbeBudget is how long a liveness probe has to put up with a process that
 	// stands still.
@@ -64,7 +63,6 @@ func DefaultPolicy() Policy {
 		Patience:     60 * time.Second,
 		Abandon:      10 * time.Minute,
 		StatusEvery:  time.Second,
-		MaxAttempts:  5,
 		AttemptPause: 1100 * time.Millisecond,
 		ProbeBudget:  2 * time.Second,
 		HopPause:     5 * time.Second,
@@ -79,7 +77,8 @@ type Facts struct {
 	Object *v1alpha1.StatefulMigration // read only
 
 	Source, Target Instance
-	Preflight      *Preflight // gathered in Pending only
+	Preflight      *Preflight // gathered in Pending only, and not while it queues
+	Turn           *Turn      // why it may not begin yet; nil: nothing is known against it
 
 	// Owner is what the pod's owner wants now; nil for a standalone pod.
 	Owner *owner.Workload
@@ -148,6 +147,15 @@ type Instance struct {
 	Pod    *corev1.Pod      // the pod of that name now, whatever its UID; nil: none
 	Report *handover.Report // the last one from the pod of the status' UID; nil: none
 	Sent   map[handover.CommandKind]Sent
+	// Heard is when the last report came, or when it could have come first: the
+	// manager's connection to the broker was made later. Zero: not known.
+	Heard time.Time
+}
+
+// silent reports whether nothing was heard of the instance for some time though
+// the manager listened.
+func (i Instance) silent(now time.Time, d time.Duration) bool {
+	return !i.Heard.IsZero() && !now.Before(i.Heard.Add(d))
 }
 
 // Sent is the last command of its kind that this process sent to an instance.

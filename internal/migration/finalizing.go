@@ -19,6 +19,9 @@ func (p *planner) finalizing() Plan {
 			return *plan
 		}
 	}
+	if plan := p.targetMute(); plan != nil {
+		return *plan
+	}
 	if p.late(deadline) {
 		return p.giveUp(ReasonDeadline, p.overdue(v1alpha1.ConditionReplayed, "deadlines.finalizeSeconds"))
 	}

@@ -181,6 +181,18 @@ func (p *planner) targetTrouble() (reason, message string, ok bool) {
 	return "", "", true
 }
 
+// targetMute gives the migration up if its target has not been heard of for as
+// long as an instance goes without hearing from a manager: nobody knows whether
+// the copy lives, and a source that is frozen for it stands still. Where the copy is
+// the only heir it is waited for, until the deadline. nil: it was heard of.
+func (p *planner) targetMute() *Plan {
+	if p.sequential() || p.takesOver() || !p.Target.silent(p.Now, p.Policy.Lease) {
+		return nil
+	}
+	plan := p.giveUp(ReasonTargetLost, "the target has not been heard of for "+p.Policy.Lease.String())
+	return &plan
+}
+
 func reasonOf(r *handover.Report, otherwise string) string {
 	if r.Reason != "" {
 		return string(r.Reason)

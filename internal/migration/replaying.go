@@ -20,6 +20,9 @@ func (p *planner) replaying() Plan {
 	if why := p.ownerTrouble(); why != "" {
 		return p.giveUp(ReasonOwnerChanged, why)
 	}
+	if plan := p.targetMute(); plan != nil {
+		return *plan
+	}
 	deadline := p.until(p.Object.Spec.Deadlines.ReplaySeconds)
 	if plan := p.startReplay(deadline); plan != nil {
 		return *plan
@@ -37,6 +40,10 @@ func (p *planner) replaying() Plan {
 		return p.wait(p.Now.Add(p.Policy.Poll), "the source to say where it stands")
 	}
 	p.set(v1alpha1.ConditionReplayed, metav1.ConditionFalse, ReasonWaiting, "END_REPLAY is not written")
+	if p.Target.silent(p.Now, p.Policy.Resend) {
+		// What it said last is no ground to stop the source on, not even at the deadline.
+		return p.wait(p.Now.Add(p.Policy.Poll), "the target to be heard of again")
+	}
 	if p.unsettled() && !p.late(deadline) || !p.cut(Foresee(p.Samples, lag, p.Policy.Trend), deadline) {
 		return p.wait(earlier(p.Now.Add(p.Policy.Poll), deadline), "the copy to catch up")
 	}

@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"net/url"
 	"strings"
+	"syscall"
 
 	"github.com/google/go-containerregistry/pkg/v1/remote/transport"
 	"ms2m.dev/ms2m/api/v1alpha1"
@@ -29,6 +30,9 @@ func classify(what string, err error) error {
 		return err
 	}
 	reason, passing := judge(err)
+	if reason == v1alpha1.TransferReasonNoSpace {
+		what += ": the registry has no space left" // its own words are a number
+	}
 	return &fault.Error{Reason: reason, Passing: passing, Err: fmt.Errorf("%s: %w", what, redact(err))}
 }
 
@@ -53,14 +57,14 @@ func judge(err error) (reason string, passing bool) {
 	return f.Reason, f.Passing
 }
 
+// judgeStatus judges an answer. What somebody at the registry can mend while a
+// migration waits (a password, room) is passing: its phase has a deadline.
 func judgeStatus(err *transport.Error) (reason string, passing bool) {
 	switch {
-	case err.StatusCode == http.StatusInsufficientStorage,
-		// The reference implementation answers 500 with the text of ENOSPC.
-		strings.Contains(err.Error(), "no space left on device"):
-		return v1alpha1.TransferReasonNoSpace, false
+	case full(err):
+		return v1alpha1.TransferReasonNoSpace, true
 	case err.StatusCode == http.StatusUnauthorized, err.StatusCode == http.StatusForbidden:
-		return v1alpha1.TransferReasonUnauthorized, false
+		return v1alpha1.TransferReasonUnauthorized, true
 	case err.StatusCode == http.StatusNotFound:
 		return v1alpha1.TransferReasonNotFound, false
 	case err.StatusCode == http.StatusTooManyRequests, err.StatusCode == http.StatusRequestTimeout,
@@ -68,6 +72,24 @@ func judgeStatus(err *transport.Error) (reason string, passing bool) {
 		return v1alpha1.TransferReasonRetrying, true
 	}
 	return v1alpha1.TransferReasonFailed, false
+}
+
+// full tells whether the registry has no room. There is a status for it that few
+// use; the reference implementation answers 500 with the error of its file
+// system: its text, or, in the detail, the error itself as JSON has it, which holds
+// the number alone.
+func full(err *transport.Error) bool {
+	if err.StatusCode == http.StatusInsufficientStorage || strings.Contains(err.Error(), syscall.ENOSPC.Error()) {
+		return true
+	}
+	for _, d := range err.Errors {
+		if detail, _ := d.Detail.(map[string]any); detail != nil {
+			if cause, _ := detail["Enclosed"].(map[string]any); cause["Err"] == float64(syscall.ENOSPC) {
+				return true
+			}
+		}
+	}
+	return false
 }
 
 // redact removes the query and the user from the address in a *url.Error.

@@ -65,12 +65,14 @@ func TestReasons(t *testing.T) {
 		reason  string
 		passing bool
 	}{
-		"unauthorized":   {401, `{"errors":[{"code":"UNAUTHORIZED"}]}`, v1alpha1.TransferReasonUnauthorized, false},
-		"denied":         {403, `{"errors":[{"code":"DENIED"}]}`, v1alpha1.TransferReasonUnauthorized, false},
+		"unauthorized":   {401, `{"errors":[{"code":"UNAUTHORIZED"}]}`, v1alpha1.TransferReasonUnauthorized, true},
+		"denied":         {403, `{"errors":[{"code":"DENIED"}]}`, v1alpha1.TransferReasonUnauthorized, true},
 		"no repository":  {404, `{"errors":[{"code":"NAME_UNKNOWN"}]}`, v1alpha1.TransferReasonNotFound, false},
 		"not allowed":    {405, `{"errors":[{"code":"UNSUPPORTED"}]}`, v1alpha1.TransferReasonFailed, false},
-		"full":           {507, "", v1alpha1.TransferReasonNoSpace, false},
-		"full, reported": {500, `{"errors":[{"code":"UNKNOWN","detail":{"Err":28,"m":"write: no space left on device"}}]}`, v1alpha1.TransferReasonNoSpace, false},
+		"full":           {507, "", v1alpha1.TransferReasonNoSpace, true},
+		"full, reported": {500, `{"errors":[{"code":"UNKNOWN","detail":{"Err":28,"m":"write: no space left on device"}}]}`, v1alpha1.TransferReasonNoSpace, true},
+		"full, a number": {500, `{"errors":[{"code":"UNKNOWN","message":"unknown error","detail":{"DriverName":"filesystem","Enclosed":{"Op":"mkdir","Path":"/var/lib/docker-registry/x","Err":28}}}]}`, v1alpha1.TransferReasonNoSpace, true},
+		"another number": {500, `{"errors":[{"code":"UNKNOWN","message":"unknown error","detail":{"DriverName":"filesystem","Enclosed":{"Op":"mkdir","Path":"/var/lib/docker-registry/x","Err":5}}}]}`, v1alpha1.TransferReasonRetrying, true},
 		"too many":       {429, "", v1alpha1.TransferReasonRetrying, true},
 		"broken":         {500, "", v1alpha1.TransferReasonRetrying, true},
 		"unavailable":    {503, "", v1alpha1.TransferReasonRetrying, true},

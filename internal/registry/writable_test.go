@@ -84,11 +84,11 @@ func TestNotWritable(t *testing.T) {
 		reason  string
 		passing bool
 	}{
-		"unauthorized":  {401, `{"errors":[{"code":"UNAUTHORIZED"}]}`, v1alpha1.TransferReasonUnauthorized, false},
-		"denied":        {403, `{"errors":[{"code":"DENIED"}]}`, v1alpha1.TransferReasonUnauthorized, false},
+		"unauthorized":  {401, `{"errors":[{"code":"UNAUTHORIZED"}]}`, v1alpha1.TransferReasonUnauthorized, true},
+		"denied":        {403, `{"errors":[{"code":"DENIED"}]}`, v1alpha1.TransferReasonUnauthorized, true},
 		"no repository": {404, `{"errors":[{"code":"NAME_UNKNOWN"}]}`, v1alpha1.TransferReasonNotFound, false},
 		"read only":     {405, `{"errors":[{"code":"UNSUPPORTED"}]}`, v1alpha1.TransferReasonFailed, false},
-		"full":          {507, "", v1alpha1.TransferReasonNoSpace, false},
+		"full":          {507, "", v1alpha1.TransferReasonNoSpace, true},
 		"unavailable":   {503, "", v1alpha1.TransferReasonRetrying, true},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -56,20 +56,9 @@ func TestKillAfterMigration(t *testing.T) {
 // kill ends the process of a pod's container as the kernel would.
 func kill(ctx context.Context, t *testing.T, pod *corev1.Pod) {
 	t.Helper()
-	id := strings.TrimPrefix(pod.Status.ContainerStatuses[0].ContainerID, "containerd://")
-	tasks, err := lab.Exec(ctx, pod.Spec.NodeName, "ctr", "-n", "k8s.io", "tasks", "ls")
-	if err != nil {
+	if err := lab.Kill(ctx, pod); err != nil {
 		t.Fatal(err)
 	}
-	for line := range strings.Lines(tasks) {
-		if f := strings.Fields(line); len(f) > 1 && f[0] == id {
-			if _, err := lab.Exec(ctx, pod.Spec.NodeName, "kill", "-9", f[1]); err != nil {
-				t.Fatal(err)
-			}
-			return
-		}
-	}
-	t.Fatalf("no task %s on %s", id, pod.Spec.NodeName)
 }
 
 // restarted waits until the kubelet has started the pod's container again.

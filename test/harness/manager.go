@@ -18,30 +18,53 @@ var managerKey = client.ObjectKey{Namespace: SystemNamespace, Name: "ms2m-manage
 // these flags besides the usual ones, waits until that is so, and returns how to
 // have the old one back.
 func (l *Lab) SetManager(ctx context.Context, replicas int32, flags ...string) (restore func(context.Context) error, err error) {
+	return l.changeManager(ctx, func(d *appsv1.Deployment) {
+		d.Spec.Replicas = ptr.To(replicas)
+		c := &d.Spec.Template.Spec.Containers[0]
+		c.Args = slices.Concat(c.Args, flags)
+	})
+}
+
+// SetManagerAt runs the manager on a node, with these flags besides the usual ones.
+func (l *Lab) SetManagerAt(ctx context.Context, node string, flags ...string) (restore func(context.Context) error, err error) {
+	return l.changeManager(ctx, func(d *appsv1.Deployment) {
+		spec := &d.Spec.Template.Spec
+		spec.NodeSelector = map[string]string{corev1.LabelHostname: node}
+		spec.Containers[0].Args = slices.Concat(spec.Containers[0].Args, flags)
+	})
+}
+
+func (l *Lab) changeManager(ctx context.Context, change func(*appsv1.Deployment)) (restore func(context.Context) error, err error) {
 	d := &appsv1.Deployment{}
 	if err := l.Client.Get(ctx, managerKey, d); err != nil {
 		return nil, err
 	}
-	oldReplicas, oldArgs := d.Spec.Replicas, d.Spec.Template.Spec.Containers[0].Args
-	if err := l.runManager(ctx, ptr.To(replicas), slices.Concat(oldArgs, flags)); err != nil {
+	old := d.DeepCopy().Spec
+	change(d)
+	if err := l.runManager(ctx, d.Spec); err != nil {
 		return nil, err
 	}
-	return func(ctx context.Context) error { return l.runManager(ctx, oldReplicas, oldArgs) }, nil
+	return func(ctx context.Context) error { return l.runManager(ctx, old) }, nil
 }
 
-func (l *Lab) runManager(ctx context.Context, replicas *int32, args []string) error {
+func (l *Lab) runManager(ctx context.Context, spec appsv1.DeploymentSpec) error {
 	d := &appsv1.Deployment{}
 	if err := l.Client.Get(ctx, managerKey, d); err != nil {
 		return err
 	}
 	old := d.DeepCopy()
-	d.Spec.Replicas, d.Spec.Template.Spec.Containers[0].Args = replicas, args
+	d.Spec = spec
 	if err := l.Client.Patch(ctx, d, client.MergeFrom(old), fieldOwner); err != nil {
 		return err
 	}
 	return Until(ctx, l, d, &appsv1.DeploymentList{}, func(d *appsv1.Deployment) (bool, error) {
 		return d != nil && deploymentReady(d), nil
 	})
+}
+
+// AgentPods are the pods of the node agents.
+func (l *Lab) AgentPods(ctx context.Context) ([]corev1.Pod, error) {
+	return l.podsOf(ctx, SystemNamespace, map[string]string{"app.kubernetes.io/name": "ms2m-node-agent"})
 }
 
 // ManagerPod is the pod of the manager that runs.

@@ -157,6 +157,7 @@ func (n nodes) legs(ctx context.Context) {
 		case t.DeletionTimestamp != nil:
 			n.mu.Lock()
 			delete(n.archives, t.Spec.Archive)
+			delete(n.files, file(t))
 			n.mu.Unlock()
 			t.Finalizers = nil
 			_ = kube.Update(ctx, t)
@@ -185,7 +186,10 @@ func (n nodes) do(ctx context.Context, t *v1alpha1.CheckpointTransfer) {
 		ref := t.Spec.Repository + "@" + digest
 		n.images[ref] = n.archives[t.Spec.Archive]
 		t.Status.Image = &v1alpha1.CheckpointImage{Reference: ref, Digest: digest, SizeBytes: 4096, ArchiveBytes: 5000}
+	case t.Spec.Direction == v1alpha1.TransferFetch:
+		n.files[file(t)] = true
 	case t.Spec.Direction == v1alpha1.TransferStage:
+		n.files[file(t)] = true
 		n.restore(ctx, t)
 	case t.Spec.Direction == v1alpha1.TransferSweep:
 		n.sweep(fmt.Sprintf("checkpoint-%s_%s-%s-", t.Spec.PodName, t.Namespace, t.Spec.Container))
@@ -194,6 +198,9 @@ func (n nodes) do(ctx context.Context, t *v1alpha1.CheckpointTransfer) {
 	meta.SetStatusCondition(&t.Status.Conditions, c)
 	_ = kube.Status().Update(ctx, t)
 }
+
+// file is what a leg lays out on its node.
+func file(t *v1alpha1.CheckpointTransfer) string { return "for " + t.Name }
 
 // restore makes the copy of the checkpointed process that wakes in the target
 // pod. The lock is held.

@@ -51,6 +51,9 @@ type State struct {
 	// in a migration.
 	Owner    bool   `json:"owner"`
 	Consumer string `json:"consumer"`
+	// Goroutines are those of the process: they move with the memory, and so would
+	// any that a migration left behind.
+	Goroutines int `json:"goroutines"`
 }
 
 // Count is what the counter answers its clients.

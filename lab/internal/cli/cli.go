@@ -65,7 +65,7 @@ MS2M_LAB_DIR  the state of this lab (default $MS2M_CACHE/lab); several can be up
 	}
 	root.CompletionOptions.DisableDefaultCmd = true
 	root.AddCommand(
-		a.up(), a.down(), a.status(), a.build(), a.logs(), a.restart(), a.paths(), a.deps(),
+		a.up(), a.down(), a.status(), a.build(), a.logs(), a.restart(), a.stop(), a.start(), a.paths(), a.deps(),
 		a.kubectl(), a.run(), a.exec(), a.loadImage(),
 		a.envtestAssets(), a.rabbitmq(), a.rabbitmqctl(),
 		a.supervise(), a.join(), a.machine(), a.brokerInside(),

@@ -167,29 +167,3 @@ func tail(paths []string, follow bool) error {
 	}
 	return fmt.Errorf("print the logs: %w", syscall.Exec("/usr/bin/tail", append(args, paths...), os.Environ()))
 }
-
-func (a app) restart() *cobra.Command {
-	var signal string
-	cmd := &cobra.Command{
-		Use:   "restart COMPONENT[@MACHINE]",
-		Short: "End a component; its machine starts it again (pods live on)",
-		Args:  cobra.ExactArgs(1),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			r, err := cluster.Find(a.state)
-			if err != nil {
-				return err
-			}
-			service, machine, found := strings.Cut(args[0], "@")
-			if !found {
-				machine = plan.ControlPlane
-			}
-			client, err := r.Client(machine)
-			if err != nil {
-				return err
-			}
-			return client.Signal(cmd.Context(), service, signal)
-		},
-	}
-	cmd.Flags().StringVar(&signal, "signal", "SIGTERM", "what to end it with; SIGKILL for a crash")
-	return cmd
-}

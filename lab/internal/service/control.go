@@ -50,6 +50,16 @@ func (m *Manager) Serve(ctx context.Context, socket string) error {
 			http.Error(w, err.Error(), http.StatusNotFound)
 		}
 	})
+	mux.HandleFunc("POST /services/{name}/stop/{signal}", func(w http.ResponseWriter, r *http.Request) {
+		if err := m.stop(r.Context(), r.PathValue("name"), r.PathValue("signal")); err != nil {
+			http.Error(w, err.Error(), http.StatusNotFound)
+		}
+	})
+	mux.HandleFunc("POST /services/{name}/start", func(w http.ResponseWriter, r *http.Request) {
+		if err := m.cont(r.PathValue("name")); err != nil {
+			http.Error(w, err.Error(), http.StatusNotFound)
+		}
+	})
 	server := &http.Server{Handler: mux}
 	defer context.AfterFunc(ctx, func() { server.Close() })()
 	if err := server.Serve(listener); !errors.Is(err, http.ErrServerClosed) {
@@ -88,21 +98,19 @@ func (m *Manager) signal(name, signal string) error {
 	if sig == 0 {
 		return fmt.Errorf("there is no signal %s", signal)
 	}
-	for _, s := range m.services {
-		if s.Name != name {
-			continue
-		}
-		s.mu.Lock()
-		defer s.mu.Unlock()
-		if s.pid == 0 {
-			return fmt.Errorf("%s does not run at the moment", name)
-		}
-		if err := unix.Kill(-s.pid, sig); err != nil {
-			return fmt.Errorf("send %s to %s: %w", signal, name, err)
-		}
-		return nil
+	s, err := m.find(name)
+	if err != nil {
+		return err
 	}
-	return fmt.Errorf("there is no service %s", name)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.pid == 0 {
+		return fmt.Errorf("%s does not run at the moment", name)
+	}
+	if err := unix.Kill(-s.pid, sig); err != nil {
+		return fmt.Errorf("send %s to %s: %w", signal, name, err)
+	}
+	return nil
 }
 
 // Client asks a machine's manager.
@@ -135,6 +143,18 @@ func (c Client) Status(ctx context.Context) ([]Status, error) {
 // Signal sends the signal (SIGTERM, …) to the service.
 func (c Client) Signal(ctx context.Context, service, signal string) error {
 	_, err := c.do(ctx, http.MethodPost, "/services/"+service+"/signal/"+signal)
+	return err
+}
+
+// Stop ends the service with the signal, and keeps it from being started again.
+func (c Client) Stop(ctx context.Context, service, signal string) error {
+	_, err := c.do(ctx, http.MethodPost, "/services/"+service+"/stop/"+signal)
+	return err
+}
+
+// Start lets a stopped service run again.
+func (c Client) Start(ctx context.Context, service string) error {
+	_, err := c.do(ctx, http.MethodPost, "/services/"+service+"/start")
 	return err
 }
 

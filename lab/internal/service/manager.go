@@ -66,7 +66,11 @@ type running struct {
 	started  time.Time
 	restarts int
 	lastExit string
+	resume   chan struct{} // while it is kept stopped; closed when it may run again
 }
+
+// errStopped is why a service that is kept stopped is not started.
+var errStopped = errors.New("it is kept stopped")
 
 // NewManager returns a manager whose services log to the directory.
 func NewManager(logs string, services []Service) *Manager {
@@ -104,6 +108,11 @@ func (m *Manager) keep(ctx context.Context, s *running) {
 		}
 		began := time.Now()
 		exit, err := m.start(s)
+		if errors.Is(err, errStopped) {
+			s.await(ctx)
+			delay = restartDelay
+			continue
+		}
 		if err != nil {
 			log.Printf("start %s: %v", s.Name, err)
 		} else {
@@ -138,6 +147,12 @@ func (m *Manager) start(s *running) (<-chan syscall.WaitStatus, error) {
 
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	// Until the process is noted: whoever stops the service finds it, or it is not made.
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.resume != nil {
+		return nil, errStopped
+	}
 	if err := cmd.Start(); err != nil {
 		return nil, err
 	}
@@ -194,9 +209,8 @@ func describe(s syscall.WaitStatus) string {
 	return fmt.Sprintf("exit status %d", s.ExitStatus())
 }
 
+// began takes note of a process; s.mu is held.
 func (s *running) began(pid int) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
 	if !s.started.IsZero() {
 		s.restarts++
 	}

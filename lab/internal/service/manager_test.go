@@ -91,3 +91,34 @@ func TestServiceStartsAfterWhatItNeeds(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+func TestServiceIsKeptStopped(t *testing.T) {
+	pass := func(context.Context) error { return nil }
+	c, _ := serve(t, Service{Name: "x", Command: []string{"sleep", "600"}, Ready: pass})
+	first := await(t, c, "ready", func(s Status) bool { return s.NotReady == "" })
+	for range 2 { // what is stopped already stays so
+		if err := c.Stop(t.Context(), "x", "SIGKILL"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	time.Sleep(3 * restartDelay) // in which it would have been started again
+	if all, err := c.Status(t.Context()); err != nil || all[0].PID != 0 || all[0].NotReady != "not running" {
+		t.Errorf("status %+v, %v", all, err)
+	}
+	if err := c.Stop(t.Context(), "y", "SIGKILL"); err == nil {
+		t.Error("a service that isn't one was stopped")
+	}
+	if err := c.Stop(t.Context(), "x", "SIGNONE"); err == nil {
+		t.Error("stopped by a signal that isn't one")
+	}
+	if err := c.Start(t.Context(), "x"); err != nil {
+		t.Fatal(err)
+	}
+	second := await(t, c, "started again", func(s Status) bool { return s.PID != 0 })
+	if second.PID == first.PID || second.Restarts != 1 {
+		t.Errorf("status %+v, was %+v", second, first)
+	}
+	if err := c.Signal(t.Context(), "x", "SIGKILL"); err != nil {
+		t.Error(err)
+	}
+}
