@@ -31,6 +31,11 @@ func (p *planner) restoring() Plan {
 
 // restore has the checkpoint restored into the target pod.
 func (p *planner) restore(deadline time.Time) Plan {
+	if what := p.missing(); what != "" {
+		// After COMMIT there is no giving up, and without these nothing to go on with.
+		p.set(v1alpha1.ConditionRestored, metav1.ConditionFalse, ReasonInvalidSpec, "there is no %s: somebody has changed the status by hand", what)
+		return p.wait(time.Time{}, "the status to have %s", what)
+	}
 	target := p.target
 	if p.recreated() {
 		target = p.home
