@@ -30,6 +30,9 @@ func classify(what string, err error) error {
 		return err
 	}
 	reason, passing := judge(err)
+	if reason == v1alpha1.TransferReasonNoSpace {
+		what += ": the registry has no space left" // its own words are a number
+	}
 	return &fault.Error{Reason: reason, Passing: passing, Err: fmt.Errorf("%s: %w", what, redact(err))}
 }
 

@@ -32,17 +32,24 @@ func begin(t *testing.T, change func(*harness.FlowConfig)) *trial {
 	ctx := within(t, 4*time.Minute)
 	name := strings.ToLower(strings.NewReplacer("/", "-", "_", "-").Replace(t.Name()))
 	cfg := busy(strings.TrimPrefix(name, "test"))
-	cfg.BallastMB = 48 // for every phase to last
+	cfg.BallastMB, cfg.Rate = 48, 100 // for every phase to last
 	if change != nil {
 		change(&cfg)
 	}
 	return &trial{T: t, ctx: ctx, flow: startFlow(ctx, t, cfg)}
 }
 
-// migrate makes the migration.
+// migrate makes the migration when the counter has counted a while and something
+// stands in its queue.
 func (tr *trial) migrate(change func(*v1alpha1.StatefulMigration)) {
 	tr.Helper()
-	tr.m = create(tr.ctx, tr.T, tr.flow, change)
+	if err := tr.flow.Counted(tr.ctx, 100); err != nil {
+		tr.Fatal(err)
+	}
+	if err := tr.flow.Fill(tr.ctx, 500); err != nil {
+		tr.Fatal(err)
+	}
+	tr.submit(change)
 }
 
 // submit makes the migration as it is, whatever the counter does.

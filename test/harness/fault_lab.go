@@ -85,7 +85,7 @@ const ctl = "ctl"
 // producers any more, and confirms nothing.
 func (l *Lab) DiskAlarm(ctx context.Context) (Undo, error) {
 	set := func(limit string) []string { return []string{"rabbitmqctl", "-q", "set_disk_free_limit", limit} }
-	return l.run(ctx, ctl, set("100TB"), set("50MB"))
+	return l.run(ctx, ctl, set("100000000000000"), set("50MB"))
 }
 
 // DropQueue deletes a queue at the broker, whoever uses it.

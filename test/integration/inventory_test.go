@@ -62,7 +62,7 @@ func (w *world) unchanged(before []string, moved string) {
 func (w *world) ended(m *v1alpha1.StatefulMigration) string {
 	st := &m.Status
 	var b strings.Builder
-	fmt.Fprintf(&b, "%s %s by %s to %s, hop %d, placement %v\n", st.Phase, m.Spec.SourcePod.Name, st.Strategy, st.TargetNode, st.Hop, st.Placement)
+	fmt.Fprintf(&b, "%s by %s to %s, hop %d, placement %v\n", st.Phase, st.Strategy, st.TargetNode, st.Hop, st.Placement)
 	for _, h := range st.Hops {
 		fmt.Fprintf(&b, "  hop %d %s from %s to %s, image %t\n", h.Hop, h.Result, h.SourceNode, h.TargetNode, h.CheckpointImage != nil)
 	}
