@@ -134,6 +134,8 @@ const (
 	StepReplayQueueGone  Step = "ReplayQueueGone"
 	StepTargetHoldGone   Step = "TargetHoldGone"
 	StepMarksRemoved     Step = "MarksRemoved"
+	// StepUnswept is not to be able to have archives swept up.
+	StepUnswept Step = "Unswept"
 )
 
 // StepImageVerified is to have found an image in the repository.
