@@ -202,7 +202,12 @@ func (s *scope) createTransfer(ctx context.Context, a migration.CreateTransfer) 
 	if err := controllerutil.SetControllerReference(s.object, t, s.Client.Scheme()); err != nil {
 		return migration.Fatal(migration.ReasonTransferFailed, err)
 	}
-	return apiError(migration.ReasonTransferFailed, s.create(ctx, t))
+	err := s.create(ctx, t)
+	if a.Spec.Direction == v1alpha1.TransferSweep && apierrors.HasStatusCause(err, corev1.NamespaceTerminatingCause) {
+		// Its namespace is being deleted, and would have to wait for us.
+		return s.did(migration.StepUnswept, nil)
+	}
+	return apiError(migration.ReasonTransferFailed, err)
 }
 
 func (s *scope) withdraw(ctx context.Context, a migration.Withdraw) error {

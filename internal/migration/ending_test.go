@@ -65,6 +65,7 @@ func TestAborting(t *testing.T) {
 			f.Object.Status.Attempt, f.Source.Report.Status.Attempt = 2, 2
 		}), action: "CreateTransfer", reason: "Gap"},
 		{name: "the sweeping is waited for", change: all(gone, func(f *migration.Facts) { f.Object.Status.Attempt, f.Sweep = 2, leg("", "", "") }), reason: "Gap"},
+		{name: "it cannot be asked for", change: all(gone, done(migration.StepUnswept), func(f *migration.Facts) { f.Object.Status.Attempt = 2 }), action: "DeleteTransfers", reason: "Gap"},
 		{name: "but not for ever", change: all(gone, func(f *migration.Facts) { f.Object.Status.Attempt, f.Sweep = 2, leg("", "", "") }, func(f *migration.Facts) {
 			f.Now = f.Now.Add(time.Minute)
 			f.Source.Sent[handover.Hello] = migration.Sent{At: f.Now}

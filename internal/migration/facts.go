@@ -135,6 +135,8 @@ const (
 	StepReplayQueueGone  Step = "ReplayQueueGone"
 	StepTargetHoldGone   Step = "TargetHoldGone"
 	StepMarksRemoved     Step = "MarksRemoved"
+	// StepUnswept is not to be able to have archives swept up.
+	StepUnswept Step = "Unswept"
 )
 
 // StepWithdrawn is to have had a pod's container give up waiting for its checkpoint.
