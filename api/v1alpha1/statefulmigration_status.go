@@ -36,6 +36,7 @@ const (
 	ConditionAdopted      = "Adopted"      // the copy belongs to the source's ReplicaSet
 	ConditionReturned     = "Returned"     // the state is back in the StatefulSet's own pod; False: it lives in the shadow
 	ConditionCleanedUp    = "CleanedUp"    // nothing of the migration is left behind; False: what is
+	ConditionOverdue      = "Overdue"      // deadlines.totalSeconds has passed after the commit point: it goes on
 	ConditionSucceeded    = "Succeeded"    // the end: True Completed, False Failed, with the reason
 )
 
@@ -53,6 +54,20 @@ type StatefulMigrationStatus struct {
 	// commands to the instances carry it.
 	// +optional
 	Epoch int64 `json:"epoch,omitempty"`
+
+	// queued is there while the migration can begin and is not let in yet: see the
+	// manager's limits.
+	// +optional
+	Queued *Queued `json:"queued,omitempty"`
+
+	// startedAt is when it was let in, by the manager's clock. From then until its
+	// end it counts for the manager's limits.
+	// +optional
+	StartedAt *metav1.MicroTime `json:"startedAt,omitempty"`
+
+	// endedAt is when it became Completed or Failed, by the manager's clock.
+	// +optional
+	EndedAt *metav1.MicroTime `json:"endedAt,omitempty"`
 
 	// attempt counts the checkpoints, from 1.
 	// +optional
@@ -168,6 +183,20 @@ type StatefulMigrationStatus struct {
 	// +listType=map
 	// +listMapKey=type
 	Conditions []metav1.Condition `json:"conditions,omitempty"`
+}
+
+// Queued is why a migration that can begin is not let in yet.
+type Queued struct {
+	// since is when it came, by the manager's clock.
+	Since metav1.MicroTime `json:"since"`
+	// ahead is how many of those that wait come first. It is looked at again when
+	// it has halved, so it may be up to twice of what it is.
+	Ahead int32 `json:"ahead"`
+	// reason is MaxMigrations, MaxMigrationsPerNode, OtherMigration or Turn.
+	Reason string `json:"reason"`
+	// message says it in words.
+	// +optional
+	Message string `json:"message,omitempty"`
 }
 
 // WorkloadReference is the controller of a pod.

@@ -68,6 +68,24 @@ type StatefulMigrationSpec struct {
 	// +optional
 	// +default={}
 	Deadlines Deadlines `json:"deadlines,omitzero"`
+
+	// backoffLimit is how many more checkpoints a hand-over may take, when one has
+	// failed in a way that may pass or its image is no good, before the migration
+	// is given up: at most backoffLimit+1 attempts. What else may pass (the API
+	// server, the broker or the registry does not answer) is tried again with
+	// growing pauses until the deadline of its phase, and does not count.
+	// +optional
+	// +default=4
+	// +kubebuilder:validation:Minimum=0
+	// +kubebuilder:validation:Maximum=100
+	BackoffLimit *int32 `json:"backoffLimit,omitempty"`
+
+	// ttlSecondsAfterFinished is how long this object is kept when the migration
+	// has ended, Completed or Failed: then the manager deletes it. Without it the
+	// object stays until somebody deletes it.
+	// +optional
+	// +kubebuilder:validation:Minimum=0
+	TTLSecondsAfterFinished *int32 `json:"ttlSecondsAfterFinished,omitempty"`
 }
 
 // PodReference names a pod of the migration's own namespace.
@@ -187,9 +205,19 @@ const (
 	RetentionRetain RetentionPolicy = "Retain"
 )
 
-// Deadlines bound the phases, in seconds from the phase's start.
+// Deadlines bound the phases, in seconds from the phase's start, and the whole.
 type Deadlines struct {
-	// pendingSeconds bounds the wait for pod, broker and library to answer.
+	// totalSeconds bounds the whole migration, from status.startedAt: the time in
+	// Pending, in which it may queue behind others, does not count. One that has not
+	// come to the commit point by then is given up like at the deadline of a phase;
+	// after it there is only forward, and the condition Overdue tells of it. Without
+	// it the deadlines of the phases are the only ones.
+	// +optional
+	// +kubebuilder:validation:Minimum=1
+	// +kubebuilder:validation:Maximum=604800
+	TotalSeconds int32 `json:"totalSeconds,omitempty"`
+	// pendingSeconds bounds the wait for pod, broker and library to answer. While
+	// the migration queues behind others, status.queued, no time passes.
 	// +optional
 	// +default=60
 	// +kubebuilder:validation:Minimum=1
@@ -238,6 +266,7 @@ type Deadlines struct {
 // +kubebuilder:printcolumn:name="From",type=string,JSONPath=`.status.sourceNode`
 // +kubebuilder:printcolumn:name="To",type=string,JSONPath=`.status.targetNode`
 // +kubebuilder:printcolumn:name="Lag",type=integer,JSONPath=`.status.lag.messages`
+// +kubebuilder:printcolumn:name="Ahead",type=integer,priority=1,JSONPath=`.status.queued.ahead`
 // +kubebuilder:printcolumn:name="Cut-off",type=string,priority=1,JSONPath=`.status.cutoff.reason`
 // +kubebuilder:printcolumn:name="Pause ms",type=integer,JSONPath=`.status.pauses.handoverMillis`
 // +kubebuilder:printcolumn:name="Age",type=date,JSONPath=`.metadata.creationTimestamp`

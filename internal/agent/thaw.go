@@ -212,6 +212,7 @@ func (t *thaw) run(ctx context.Context) {
 			t.end(ctx, t.judge())
 			return
 		case dump.Aborted:
+			t.release(ctx)
 			t.end(ctx, verdict(metav1.ConditionFalse, v1alpha1.TransferReasonFailed, "containerd gave the checkpoint up"))
 			return
 		}
@@ -270,6 +271,23 @@ func (t *thaw) letGo(ctx context.Context) {
 		return
 	}
 	t.thawed = time.Now()
+}
+
+// release lets a container go that containerd has left frozen: when its client hangs up
+// (the manager dies, or the kubelet does) it gives the checkpoint up, and its own
+// Resume is cancelled with the rest. It tries that before it removes the directory, so
+// that this one does not interfere; a container that runs is refused, which does no harm.
+func (t *thaw) release(ctx context.Context) {
+	if !t.thawed.IsZero() {
+		return
+	}
+	ctx, cancel := context.WithTimeout(ctx, resumeTimeout)
+	defer cancel()
+	if err := t.Containers.Resume(ctx, t.container.ID); err != nil {
+		log.FromContext(ctx).V(1).Info("containerd has let the container go by itself", "answer", err.Error())
+		return
+	}
+	log.FromContext(ctx).Info("containerd gave the checkpoint up and left the container frozen: it was let go")
 }
 
 // measure takes CRIU's own statistics as soon as they can be had.

@@ -182,7 +182,7 @@ func TestUnavailable(t *testing.T) {
 	w := &wakes{c: make(chan struct{}, 1)}
 	pool := broker.NewPool(clock.RealClock{}, w.wake)
 	defer pool.Close()
-	for _, url := range []string{"amqp://user:secret@127.0.0.1:1/", "amqp://user:secret@[", "nonsense"} {
+	for _, url := range []string{"amqp://user:secret@127.0.0.1:1/", "amqp://user:secret@[", "nonsense", "amqps://user:secret@127.0.0.1:1/?cacertfile=/etc/passwd"} {
 		c := pool.Acquire(url)
 		w.wait(t, "a failed try", func() bool {
 			_, err := c.Look(context.Background(), "q")

@@ -8,16 +8,19 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/tools/events"
+	"k8s.io/client-go/util/workqueue"
 	"k8s.io/utils/clock"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/controller"
 	"sigs.k8s.io/controller-runtime/pkg/controller/controllerutil"
 	"sigs.k8s.io/controller-runtime/pkg/handler"
+	"sigs.k8s.io/controller-runtime/pkg/log"
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
 	"ms2m.dev/ms2m/api/v1alpha1"
 	"ms2m.dev/ms2m/internal/migration"
+	"ms2m.dev/ms2m/internal/queue"
 )
 
 // indexSourcePod finds the migrations that move a pod, by its name.
@@ -47,9 +50,13 @@ type Reconciler struct {
 	KubeletDirect bool
 	// Workers is how many migrations are reconciled at a time.
 	Workers int
+	// Limits bound how many are active at a time.
+	Limits queue.Limits
+
+	turns turns
 }
 
-// +kubebuilder:rbac:groups=migration.ms2m.dev,resources=statefulmigrations,verbs=get;list;watch;update
+// +kubebuilder:rbac:groups=migration.ms2m.dev,resources=statefulmigrations,verbs=get;list;watch;update;delete
 // +kubebuilder:rbac:groups=migration.ms2m.dev,resources=statefulmigrations/status,verbs=update
 // +kubebuilder:rbac:groups=migration.ms2m.dev,resources=statefulmigrations/finalizers,verbs=update
 // +kubebuilder:rbac:groups=migration.ms2m.dev,resources=checkpointtransfers,verbs=get;list;watch;create;delete
@@ -73,11 +80,18 @@ func (r *Reconciler) SetupWithManager(ctx context.Context, mgr ctrl.Manager) err
 	}
 	return ctrl.NewControllerManagedBy(mgr).
 		For(&v1alpha1.StatefulMigration{}).
+		Watches(&v1alpha1.StatefulMigration{}, r.turnChanges()).
 		Owns(&v1alpha1.CheckpointTransfer{}).
 		Watches(&corev1.Pod{}, handler.EnqueueRequestsFromMapFunc(r.migrationsOf)).
 		WatchesRawSource(r.Sessions.source()).
-		WithOptions(controller.Options{MaxConcurrentReconciles: r.Workers}).
+		WithOptions(controller.Options{MaxConcurrentReconciles: r.Workers, RateLimiter: rateLimiter()}).
 		Complete(r)
+}
+
+// rateLimiter is that of what failed. By default it would wait for up to a quarter
+// of an hour after an API server that was not to be reached for some minutes.
+func rateLimiter() workqueue.TypedRateLimiter[reconcile.Request] {
+	return workqueue.NewTypedItemExponentialFailureRateLimiter[reconcile.Request](5*time.Millisecond, 10*time.Second)
 }
 
 // migrationsOf finds the migrations that a pod takes part in: as the target,
@@ -118,7 +132,9 @@ func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Resu
 		return ctrl.Result{}, err
 	case ended(m):
 		r.close(r.Sessions.end(req.NamespacedName))
-		return settled(r.letGo(ctx, m))
+		return r.finish(ctx, m)
+	case !migration.Known(m.Status.Phase):
+		return r.leave(ctx, m)
 	}
 	if m.DeletionTimestamp == nil && controllerutil.AddFinalizer(m, v1alpha1.FinalizerMigration) {
 		// Before anything is done that the finalizer would have to undo.
@@ -131,6 +147,14 @@ func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Resu
 	}
 	s, stale := r.Sessions.open(req.NamespacedName, m.UID)
 	r.close(stale)
+	if s.claimed && s.epoch != m.Status.Epoch {
+		if wait := r.standBack(s, m); wait > 0 {
+			return ctrl.Result{RequeueAfter: wait}, nil
+		}
+		// What was known of it is old.
+		r.close(r.Sessions.end(req.NamespacedName))
+		s, _ = r.Sessions.open(req.NamespacedName, m.UID)
+	}
 	if !s.claimed {
 		if err := r.claim(ctx, m, s); err != nil {
 			return settled(err)
@@ -167,8 +191,53 @@ func (r *Reconciler) claim(ctx context.Context, m *v1alpha1.StatefulMigration, s
 	if err := r.Client.Status().Update(ctx, m); err != nil {
 		return err
 	}
-	s.claimed, s.version, s.lastWrite = true, m.ResourceVersion, r.Clock.Now()
+	s.claimed, s.epoch, s.version, s.lastWrite = true, m.Status.Epoch, m.ResourceVersion, r.Clock.Now()
 	return nil
+}
+
+// finish leaves an ended migration to whoever deletes it: when its time has
+// come, that is the manager.
+func (r *Reconciler) finish(ctx context.Context, m *v1alpha1.StatefulMigration) (ctrl.Result, error) {
+	if err := r.letGo(ctx, m); err != nil {
+		return settled(err)
+	}
+	at, expires := migration.ExpiresAt(m)
+	switch left := at.Sub(r.Clock.Now()); {
+	case !expires || m.DeletionTimestamp != nil:
+		return ctrl.Result{}, nil
+	case left > 0:
+		return ctrl.Result{RequeueAfter: left}, nil
+	}
+	// By UID: another of the same name may have been made meanwhile.
+	return settled(r.Client.Delete(ctx, m, client.Preconditions{UID: &m.UID}))
+}
+
+// standBack says how long to leave the migration to the process that has claimed it
+// after this one: until nothing of that is seen for as long as instances wait for a
+// manager. The lease of the leader sees to it that there are two for a moment only;
+// this to it that they do not pull at one rope in two directions meanwhile.
+func (r *Reconciler) standBack(s *session, m *v1alpha1.StatefulMigration) time.Duration {
+	now := r.Clock.Now()
+	if s.rival.version != m.ResourceVersion {
+		s.rival = rival{version: m.ResourceVersion, since: now}
+	}
+	return s.rival.since.Add(r.Policy.Lease).Sub(now)
+}
+
+// leave leaves a migration alone that is in a phase of a later version: neither the
+// phase nor what else that has written and this version does not know is to be lost. If it
+// is deleted, and no such manager comes, only the finalizer goes.
+func (r *Reconciler) leave(ctx context.Context, m *v1alpha1.StatefulMigration) (ctrl.Result, error) {
+	log.FromContext(ctx).Info("left to a manager that knows the phase", "phase", m.Status.Phase)
+	if m.DeletionTimestamp == nil {
+		return ctrl.Result{}, nil
+	}
+	if wait := m.DeletionTimestamp.Add(r.Policy.Abandon).Sub(r.Clock.Now()); wait > 0 {
+		return ctrl.Result{RequeueAfter: wait}, nil
+	}
+	r.Recorder.Eventf(m, nil, corev1.EventTypeWarning, migration.ReasonAbandoned, "Migrate",
+		"deleted in the phase %q, which no manager knows: what it has made is left behind", m.Status.Phase)
+	return settled(r.letGo(ctx, m))
 }
 
 // letGo removes the finalizer of a migration that has left nothing behind, so

@@ -17,6 +17,7 @@ import (
 	"k8s.io/client-go/tools/events"
 	"k8s.io/client-go/util/workqueue"
 	testclock "k8s.io/utils/clock/testing"
+	"k8s.io/utils/ptr"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/client/fake"
@@ -57,6 +58,7 @@ type rig struct {
 // newRig makes a rig with a migration in a phase, its source pod, and whatever else.
 func newRig(t *testing.T, m *v1alpha1.StatefulMigration, funcs interceptor.Funcs, more ...client.Object) *rig {
 	t.Helper()
+	m.Spec.BackoffLimit = ptr.To[int32](1)
 	scheme := runtime.NewScheme()
 	if err := clientgoscheme.AddToScheme(scheme); err != nil {
 		t.Fatal(err)
@@ -75,10 +77,8 @@ func newRig(t *testing.T, m *v1alpha1.StatefulMigration, funcs interceptor.Funcs
 		kubelet: NewMockCheckpointer(mocks), registry: NewMockRegistry(mocks), access: NewMockAccess(mocks),
 		brokers: NewMockBrokers(mocks), broker: NewMockBroker(mocks), heard: map[string]*broker.Heard{},
 	}
-	policy := migration.DefaultPolicy()
-	policy.MaxAttempts = 2
 	r.Reconciler = &controller.Reconciler{
-		Client: api, Live: api, Recorder: r.events, Clock: r.clock, Policy: policy,
+		Client: api, Live: api, Recorder: r.events, Clock: r.clock, Policy: migration.DefaultPolicy(),
 		Kubelet: r.kubelet, Registry: r.registry, Access: r.access, Brokers: r.brokers, Sessions: controller.NewSessions(),
 		AgentNamespace: "ms2m-system", Workers: 1,
 	}

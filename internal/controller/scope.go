@@ -34,14 +34,17 @@ func (s *scope) run(ctx context.Context) (ctrl.Result, error) {
 		if err != nil {
 			return settled(err)
 		}
-		plan := migration.Next(facts)
+		plan, err := s.plan(ctx, facts)
+		if err != nil {
+			return settled(err)
+		}
 		if err := s.write(ctx, plan.Status); err != nil {
 			return settled(err)
 		}
 		switch {
 		case plan.Ended:
 			s.close(s.Sessions.end(s.key))
-			return settled(s.letGo(ctx, s.object))
+			return s.finish(ctx, s.object)
 		case plan.Action == nil:
 			log.FromContext(ctx).V(1).Info("waiting", "for", plan.For, "until", plan.Until)
 			return s.until(plan.Until), nil
@@ -122,6 +125,9 @@ func (s *scope) tell(ctx context.Context, before, after *v1alpha1.StatefulMigrat
 	if before.Phase != after.Phase {
 		log.FromContext(ctx).Info("phase", "from", before.Phase, "to", after.Phase)
 		s.Recorder.Eventf(s.object, nil, corev1.EventTypeNormal, string(after.Phase), "Migrate", "%s", sentence(after))
+	}
+	if before.Queued == nil && after.Queued != nil {
+		s.Recorder.Eventf(s.object, nil, corev1.EventTypeNormal, "Queued", "Migrate", "%s", after.Queued.Message)
 	}
 	const kind = v1alpha1.ConditionSucceeded
 	failed := meta.FindStatusCondition(after.Conditions, kind)

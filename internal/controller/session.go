@@ -20,7 +20,9 @@ import (
 type session struct {
 	uid     types.UID
 	claimed bool   // the epoch is ours
+	epoch   int64  // the one that was claimed
 	version string // of the object as last written by us
+	rival   rival
 
 	url        string // of the broker
 	broker     Broker // nil: not acquired
@@ -47,6 +49,12 @@ type session struct {
 
 	failure *migration.Error // a fatal one, for the planner
 	retry   retry
+}
+
+// rival is another process that has claimed the migration after this one.
+type rival struct {
+	version string // of the object when it was last seen to change
+	since   time.Time
 }
 
 // sent is a command that was sent.

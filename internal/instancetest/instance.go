@@ -9,6 +9,9 @@ import (
 // Instance is a simulated instance.
 type Instance struct {
 	handover.Status
+	// ReplyTo is who sent it the last command of its migration: what it says unasked
+	// goes there. A copy has it from its source.
+	ReplyTo string
 	// Reason is given in its reports.
 	Reason handover.Reason
 	// Mute keeps it from listening: commands to it are to be returned.

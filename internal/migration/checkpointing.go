@@ -1,6 +1,7 @@
 package migration
 
 import (
+	"fmt"
 	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -13,10 +14,6 @@ import (
 // checkpointing gets a good image of the source: one that was taken while the
 // source was Paused, of which the kubelet's archive is known.
 func (p *planner) checkpointing() Plan {
-	if p.status.SourcePodUID == "" && p.Source.Pod != nil {
-		// The phase was set by hand: without a preflight nobody knows what is moved.
-		return p.giveUp(ReasonInvalidSpec, "the migration has not been through Pending")
-	}
 	if at := p.retryAt(); p.status.Attempt == 0 && !p.late(at) {
 		return p.wait(at, "another try of the way back")
 	}
@@ -93,7 +90,7 @@ func (p *planner) buffered() bool { return p.get(v1alpha1.ConditionBuffered) != 
 // whole is the sum of all deadlines: nobody waits longer for a decision.
 func (p *planner) whole() time.Duration {
 	d := p.Object.Spec.Deadlines
-	return seconds(d.CheckpointSeconds)*time.Duration(p.Policy.MaxAttempts) +
+	return seconds(d.CheckpointSeconds)*time.Duration(p.mostAttempts()) +
 		seconds(d.TransferSeconds) + seconds(d.RestoreSeconds) + seconds(d.ReplaySeconds) + seconds(d.FinalizeSeconds)
 }
 
@@ -126,8 +123,11 @@ func (p *planner) nextAttempt(why *Error) Plan {
 	if p.status.Attempt > 0 {
 		p.set(v1alpha1.ConditionCheckpointed, metav1.ConditionFalse, why.Reason, "attempt %d: %v", p.status.Attempt, why.Err)
 	}
-	if !why.Retry || p.status.Attempt >= p.Policy.MaxAttempts {
+	switch {
+	case !why.Retry:
 		return p.giveUp(why.Reason, why.Err.Error())
+	case p.status.Attempt >= p.mostAttempts():
+		return p.giveUp(why.Reason, fmt.Sprintf("spec.backoffLimit is %d, and attempt %d has failed: %v", p.mostAttempts()-1, p.status.Attempt, why.Err))
 	}
 	if plan := p.settle(); plan != nil {
 		return *plan

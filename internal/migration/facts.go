@@ -37,10 +37,8 @@ type Policy struct {
 	Abandon time.Duration
 	// StatusEvery is the least time between two writes of mere progress.
 	StatusEvery time.Duration
-	// MaxAttempts bounds the checkpoints of one migration, AttemptPause is the
-	// least time between the first two (the kubelet's archives are named by the
-	// second); it doubles with each that follows.
-	MaxAttempts  int32
+	// AttemptPause is the least time between the first two checkpoints (the
+	// kubelet's archives are named by the second); it doubles with each that follows.
 	AttemptPause time.Duration
 	// ProbeBudget is how long a liveness probe has to put up with a process that
 	// stands still.
@@ -65,7 +63,6 @@ func DefaultPolicy() Policy {
 		Patience:     60 * time.Second,
 		Abandon:      10 * time.Minute,
 		StatusEvery:  time.Second,
-		MaxAttempts:  5,
 		AttemptPause: 1100 * time.Millisecond,
 		ProbeBudget:  2 * time.Second,
 		HopPause:     5 * time.Second,
@@ -80,7 +77,8 @@ type Facts struct {
 	Object *v1alpha1.StatefulMigration // read only
 
 	Source, Target Instance
-	Preflight      *Preflight // gathered in Pending only
+	Preflight      *Preflight // gathered in Pending only, and not while it queues
+	Turn           *Turn      // why it may not begin yet; nil: nothing is known against it
 
 	// Owner is what the pod's owner wants now; nil for a standalone pod.
 	Owner *owner.Workload

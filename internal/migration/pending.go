@@ -3,6 +3,7 @@ package migration
 import (
 	"fmt"
 	"slices"
+	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/meta"
@@ -35,11 +36,14 @@ type check struct {
 	look  func(*planner) *finding
 }
 
+// checkedSourcePod is looked at also while the migration queues.
+const checkedSourcePod = "SourcePod"
+
 // The checks in their order. Each narrows what those after it look at: see
 // preflight.go and preflight_nodes.go.
 var checks = []check{
 	{"Namespace", nil, (*planner).checkNamespace},
-	{"SourcePod", []string{"Namespace"}, (*planner).checkSourcePod},
+	{checkedSourcePod, []string{"Namespace"}, (*planner).checkSourcePod},
 	{"NoOtherMigration", []string{"SourcePod"}, (*planner).checkRival},
 	{"Container", []string{"SourcePod"}, (*planner).checkContainer},
 	{"Owner", []string{"SourcePod"}, (*planner).checkOwner},
@@ -62,28 +66,45 @@ var checks = []check{
 // refused at once, what may come up is waited for until the deadline.
 func (p *planner) pending() Plan {
 	p.enter(v1alpha1.PhasePending)
-	deadline := p.until(p.Object.Spec.Deadlines.PendingSeconds)
+	if p.status.Queued != nil && p.Turn != nil {
+		return p.waitTurn()
+	}
 	refused, held := p.examine()
 	f := refused
 	if f == nil || p.Object.Spec.DryRun && held != nil && !p.late(p.since().Add(p.Policy.Resend)) {
 		f = held // who only asks is to hear all of it
 	}
-	switch {
-	case f == nil:
+	if f == nil {
 		return p.ready()
+	}
+	deadline := p.readyBy()
+	p.status.Queued = nil // it does not stand in the way of others
+	p.set(v1alpha1.ConditionReady, metav1.ConditionFalse, f.reason, f.message)
+	switch {
 	case f.refused:
-		p.set(v1alpha1.ConditionReady, metav1.ConditionFalse, f.reason, f.message)
 		return p.giveUp(f.reason, f.message)
 	case p.late(deadline):
-		p.set(v1alpha1.ConditionReady, metav1.ConditionFalse, f.reason, f.message)
 		return p.giveUp(f.reason, fmt.Sprintf("not ready within deadlines.pendingSeconds (%d): %s",
 			p.Object.Spec.Deadlines.PendingSeconds, f.message))
 	}
-	p.set(v1alpha1.ConditionReady, metav1.ConditionFalse, f.reason, f.message)
 	if f.plan != nil {
 		return *f.plan
 	}
 	return Plan{Until: earlier(p.Now.Add(p.Policy.Poll), deadline), For: f.message}
+}
+
+// readyBy is until when it has to be ready: one that was, and is not any more
+// when its turn has come, has the whole time again.
+func (p *planner) readyBy() time.Time {
+	from := p.since()
+	switch c := p.get(v1alpha1.ConditionReady); {
+	case c == nil:
+	case c.Status == metav1.ConditionTrue:
+		from = p.Now
+	case c.LastTransitionTime.After(from):
+		from = c.LastTransitionTime.Time
+	}
+	return from.Add(seconds(p.Object.Spec.Deadlines.PendingSeconds))
 }
 
 // examine makes every check that makes sense, and returns the first finding of
@@ -135,6 +156,11 @@ func (p *planner) ready() Plan {
 		p.enter(v1alpha1.PhaseCompleted)
 		return Plan{Ended: true}
 	}
+	if p.Turn != nil {
+		return p.waitTurn()
+	}
+	at := metav1.NewMicroTime(p.Now)
+	p.status.StartedAt, p.status.Queued = &at, nil
 	p.enter(v1alpha1.PhaseCheckpointing)
 	return p.checkpointing()
 }

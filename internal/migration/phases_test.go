@@ -9,6 +9,8 @@ import (
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
+	"k8s.io/utils/ptr"
+
 	"ms2m.dev/ms2m/api/v1alpha1"
 	"ms2m.dev/ms2m/internal/migration"
 	"ms2m.dev/ms2m/sdk/handover"
@@ -124,7 +126,7 @@ func TestCheckpointing(t *testing.T) {
 		{name: "a failing call is retried", change: all(checkpointed(migration.Passing(migration.ReasonCheckpointFailed, errTest)), later(2*time.Second)),
 			action: createTransfer, check: secondAttempt},
 		{name: "but not within a second", change: checkpointed(migration.Passing(migration.ReasonCheckpointFailed, errTest))},
-		{name: "and not for ever", change: all(checkpointed(migration.Passing(migration.ReasonCheckpointFailed, errTest)), func(f *migration.Facts) { f.Policy.MaxAttempts = 1 }),
+		{name: "and not for ever", change: all(checkpointed(migration.Passing(migration.ReasonCheckpointFailed, errTest)), func(f *migration.Facts) { f.Object.Spec.BackoffLimit = ptr.To[int32](0) }),
 			action: "WriteAbort", reason: migration.ReasonCheckpointFailed},
 		{name: "a call that no retry mends", change: checkpointed(migration.Fatal(migration.ReasonCheckpointFailed, errTest)),
 			action: "WriteAbort", reason: migration.ReasonCheckpointFailed},
@@ -163,7 +165,7 @@ func refusal(kind handover.CommandKind, why handover.Reason) change {
 func TestTransferring(t *testing.T) {
 	pushed := func(f *migration.Facts) {
 		f.Push = leg(metav1.ConditionTrue, "Done", "")
-		f.Push.Status.Image = &v1alpha1.CheckpointImage{Reference: reference}
+		f.Push.Status.Image = &v1alpha1.CheckpointImage{Reference: reference, Digest: "sha256:00"}
 	}
 	run(t, v1alpha1.PhaseTransferring, []row{
 		{name: "push", action: "CreateTransfer", check: func(t *testing.T, p migration.Plan) {
@@ -207,6 +209,11 @@ func TestRestoring(t *testing.T) {
 		{name: "the name is recorded first", action: "CreateTarget", check: func(t *testing.T, p migration.Plan) {
 			if p.Status.TargetPodName == "" || p.Action.(migration.CreateTarget).Pod.Name != p.Status.TargetPodName {
 				t.Errorf("%+v", p.Status)
+			}
+		}},
+		{name: "HELLO has just failed", change: all(staging, later(21*time.Second), blocked(helloSource)), check: func(t *testing.T, p migration.Plan) {
+			if want := facts(v1alpha1.PhaseRestoring).Now.Add(22 * time.Second); !p.Until.Equal(want) {
+				t.Errorf("it is tried again at %v, want %v", p.Until, want)
 			}
 		}},
 		{name: "made", change: made, action: "CreateTransfer", check: func(t *testing.T, p migration.Plan) {

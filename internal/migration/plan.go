@@ -31,6 +31,9 @@ func Next(f Facts) Plan {
 	p := &planner{Facts: f, status: f.Object.Status.DeepCopy()}
 	p.status.ObservedGeneration = f.Object.Generation
 	plan := p.step()
+	if at := p.totalAt(); plan.Action == nil && !plan.Ended && !p.late(at) {
+		plan.Until = earlier(plan.Until, at)
+	}
 	plan.Status = *p.status
 	return plan
 }
@@ -45,6 +48,7 @@ type planner struct {
 }
 
 func (p *planner) step() Plan {
+	p.noteOverdue()
 	switch phase := p.status.Phase; {
 	case p.Calling:
 		return p.calling()
@@ -52,6 +56,9 @@ func (p *planner) step() Plan {
 		return Plan{Ended: true}
 	case p.abandoned():
 		return p.abandon()
+	case !known(phase):
+		// A phase of a later version of MS2M: not ours to reset, nor to end.
+		return Plan{For: fmt.Sprintf("a manager that knows the phase %q", phase)}
 	case p.committed():
 		return p.forward()
 	case p.buffered() && p.Decision == Unread && p.decided() == Unread:
@@ -69,10 +76,15 @@ func (p *planner) step() Plan {
 		return p.giveUp(ReasonCancelled, "the StatefulMigration was deleted")
 	case p.Failure != nil:
 		return p.giveUp(p.Failure.Reason, p.Failure.Err.Error())
+	case p.overTotal() && p.status.Hop <= 1:
+		return p.giveUpOverdue()
+	}
+	if phase := p.status.Phase; phase != "" && phase != v1alpha1.PhasePending {
+		if what := p.missing(); what != "" {
+			return p.giveUp(ReasonInvalidSpec, fmt.Sprintf("the migration has not been through Pending and what follows it: in %s there is no %s", phase, what))
+		}
 	}
 	switch p.status.Phase {
-	case "", v1alpha1.PhasePending:
-		return p.pending()
 	case v1alpha1.PhaseCheckpointing:
 		return p.checkpointing()
 	case v1alpha1.PhaseTransferring:
@@ -83,9 +95,29 @@ func (p *planner) step() Plan {
 		return p.replaying()
 	case v1alpha1.PhaseFinalizing:
 		return p.finalizing()
+	default:
+		return p.pending()
 	}
-	// A phase of a later version of MS2M: not ours to reset.
-	return Plan{For: fmt.Sprintf("a manager that knows the phase %q", p.status.Phase)}
+}
+
+// known reports whether this version knows a phase.
+func known(phase v1alpha1.MigrationPhase) bool {
+	switch phase {
+	case "", v1alpha1.PhasePending, v1alpha1.PhaseCheckpointing, v1alpha1.PhaseTransferring, v1alpha1.PhaseRestoring,
+		v1alpha1.PhaseReplaying, v1alpha1.PhaseFinalizing, v1alpha1.PhaseCompleted, v1alpha1.PhaseFailed:
+		return true
+	}
+	return false
+}
+
+// Known reports whether a phase is one of this version.
+func Known(p v1alpha1.MigrationPhase) bool {
+	switch p {
+	case "", v1alpha1.PhasePending, v1alpha1.PhaseCheckpointing, v1alpha1.PhaseTransferring, v1alpha1.PhaseRestoring,
+		v1alpha1.PhaseReplaying, v1alpha1.PhaseFinalizing, v1alpha1.PhaseCompleted, v1alpha1.PhaseFailed:
+		return true
+	}
+	return false
 }
 
 // act plans an action, unless it has just failed. The instances still have to
@@ -111,10 +143,11 @@ func (p *planner) wait(until time.Time, what string, args ...any) Plan {
 			continue
 		}
 		if hello := (Send{Role: role, Command: p.command(role, handover.Hello)}); !due.After(p.Now) {
-			if p.blocked(hello) {
-				continue
+			if !p.blocked(hello) {
+				return Plan{Action: hello}
 			}
-			return Plan{Action: hello}
+			// Whatever woke us has taken the place of the call that was asked for then.
+			due = p.Blocked.Until
 		}
 		if plan.Until.IsZero() || due.Before(plan.Until) {
 			plan.Until = due
@@ -226,6 +259,10 @@ func (p *planner) enter(phase v1alpha1.MigrationPhase) {
 		last.DurationMillis = &took
 	}
 	p.status.Phase = phase
+	if phase == v1alpha1.PhaseCompleted || phase == v1alpha1.PhaseFailed {
+		at := metav1.NewMicroTime(p.Now)
+		p.status.EndedAt, p.status.Queued = &at, nil
+	}
 	for i := range p.status.PhaseTimes {
 		if p.status.PhaseTimes[i].Phase == phase {
 			p.status.PhaseTimes[i].DurationMillis = nil

@@ -162,7 +162,7 @@ func (p *planner) checkQueues() *finding {
 func (p *planner) checkLibrary() *finding {
 	r := p.Source.Report
 	if r == nil {
-		plan := p.wait(p.until(p.Object.Spec.Deadlines.PendingSeconds), "HELLO of the source")
+		plan := p.wait(p.readyBy(), "HELLO of the source")
 		f := hold(ReasonNoLibrary, "the library in the pod %q has not answered HELLO", p.Source.Pod.Name)
 		f.plan = &plan
 		return f
@@ -180,7 +180,7 @@ func (p *planner) checkLibrary() *finding {
 	case s.Identity == "" || s.Identity == handover.IdentityNone:
 		// None has been seen yet: a message that carries one may still come.
 		f := hold(ReasonNoIdentity, "the source has seen no message with an identity (message-id or the configured header): nothing better than at-least-once could be promised")
-		plan := p.wait(p.until(p.Object.Spec.Deadlines.PendingSeconds), "a message with an identity")
+		plan := p.wait(p.readyBy(), "a message with an identity")
 		f.plan = &plan
 		return f
 	}

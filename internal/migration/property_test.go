@@ -46,6 +46,7 @@ func (w *world) step(how int) (ended bool) {
 		w.violated("the phase went back from %s to %s", before.Phase, after.Phase)
 	}
 	w.object.Status = plan.Status
+	w.keepsLimits(before, plan)
 	switch {
 	case plan.Ended:
 		return true
@@ -169,6 +170,7 @@ func TestWhateverHappens(t *testing.T) {
 			ends := map[v1alpha1.MigrationPhase]int{}
 			rapid.Check(t, func(t *rapid.T) {
 				w := newWorld(kind.owner, kind.strategy)
+				w.limit(t)
 				for i := range rapid.IntRange(0, 120).Draw(t, "turns") {
 					if ended := w.misfortune(t, i); ended {
 						break
@@ -193,7 +195,7 @@ func (w *world) misfortune(t *rapid.T, i int) (ended bool) {
 	rarely := func() bool { return rapid.IntRange(0, 9).Draw(t, "one of ten") == 0 }
 	switch rapid.SampledFrom([]string{
 		"step", "step", "step", "step", "step", "step", "step", "step", "die", "turn", "turn", "turn", "turn", "say", "say", "time", "fail", "source", "target",
-		"delete", "changed", "kubelet", "drain", "crash", "bad image", "blind",
+		"delete", "changed", "kubelet", "drain", "crash", "bad image", "blind", "busy",
 	}).Draw(t, fmt.Sprintf("event %d", i)) {
 	case "step":
 		return w.step(goesOn)
@@ -222,6 +224,8 @@ func (w *world) misfortune(t *rapid.T, i int) (ended bool) {
 		}
 	case "blind":
 		w.blind = true
+	case "busy":
+		w.busy = !w.busy
 	case "bad image":
 		w.badImage = true
 	case "changed":
@@ -243,7 +247,7 @@ func (w *world) misfortune(t *rapid.T, i int) (ended bool) {
 
 // calm lets everything run without misfortune until the migration has ended.
 func (w *world) calm(t *rapid.T) {
-	w.blind, w.badImage, w.changing, w.failing = false, false, false, nil
+	w.blind, w.badImage, w.changing, w.busy, w.failing = false, false, false, false, nil
 	for range 3000 {
 		if w.step(goesOn) {
 			w.turn(false)
@@ -285,6 +289,7 @@ func (w *world) verify(t *rapid.T) {
 			t.Fatalf("completed, but the pod %s is on %s\n%s", name, p.Spec.NodeName, w)
 		}
 	}
+	w.verifyEnd(t)
 	if len(w.holds)+len(w.queues)+len(w.decisions)+len(w.images)+len(w.legs)+len(w.archives) > 0 || w.object.Status.Placement != nil {
 		t.Fatalf("something is left behind\n%s", w)
 	}

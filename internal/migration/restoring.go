@@ -31,6 +31,11 @@ func (p *planner) restoring() Plan {
 
 // restore has the checkpoint restored into the target pod.
 func (p *planner) restore(deadline time.Time) Plan {
+	if what := p.missing(); what != "" {
+		// After COMMIT there is no giving up, and without these nothing to go on with.
+		p.set(v1alpha1.ConditionRestored, metav1.ConditionFalse, ReasonInvalidSpec, "there is no %s: somebody has changed the status by hand", what)
+		return p.wait(time.Time{}, "the status to have %s", what)
+	}
 	target := p.target
 	if p.recreated() {
 		target = p.home
@@ -44,8 +49,9 @@ func (p *planner) restore(deadline time.Time) Plan {
 	pod := p.Target.Pod
 	if pod.Spec.NodeName == "" {
 		p.set(v1alpha1.ConditionRestored, metav1.ConditionFalse, ReasonUnschedulable, unscheduled(pod))
-		if p.committed() && p.late(p.since().Add(p.Policy.Patience)) {
-			// The state has nowhere else to go than into some pod: any node will do.
+		if p.committed() && p.late(pod.CreationTimestamp.Add(p.Policy.Patience)) {
+			// The state has nowhere else to go than into some pod: any node will do. The
+			// pod has had its time, not the phase, which may have begun long before.
 			p.status.TargetNode = ""
 			return p.again(ReasonUnschedulable, unscheduled(pod))
 		}

@@ -31,6 +31,7 @@ type world struct {
 	state     types.UID // the pod whose memory is the truth; empty: it is in image and replay queue
 	crashed   bool      // a process was lost: what is true then is the protocol's affair
 	blind     bool      // the API server has not seen the placement yet
+	busy      bool      // as many others are active as may be
 
 	legs     map[string]*v1alpha1.CheckpointTransfer
 	archives map[string]bool
@@ -160,6 +161,9 @@ func (w *world) facts() migration.Facts {
 		Target:    migration.Instance{Pod: w.pod(migration.RoleTarget), Report: w.heard[w.uid(migration.RoleTarget)], Sent: w.sent[migration.RoleTarget]},
 		Transfers: len(w.legs), Decision: w.process.decision, Calling: w.calling != nil, Checkpoint: w.checkpoint, Failure: w.failure, Done: w.done,
 		Preflight: preflight(), Owner: workload(w.kind),
+	}
+	if w.busy && w.object.Status.StartedAt == nil {
+		f.Turn = &migration.Turn{Ahead: 3, Reason: "MaxMigrations", Message: "others are active"}
 	}
 	for _, p := range w.pods {
 		if w.kind == owner.ReplicaSet && metav1.GetControllerOf(p) != nil && p.UID != w.uid(migration.RoleSource) && p.UID != w.uid(migration.RoleTarget) {

@@ -16,7 +16,6 @@ import (
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
-	"k8s.io/apimachinery/pkg/watch"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/events"
 	"k8s.io/utils/clock"
@@ -24,13 +23,12 @@ import (
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/cache"
 	"sigs.k8s.io/controller-runtime/pkg/client"
-	"sigs.k8s.io/controller-runtime/pkg/client/interceptor"
 	"sigs.k8s.io/controller-runtime/pkg/config"
 	"sigs.k8s.io/controller-runtime/pkg/metrics/server"
 
 	"ms2m.dev/ms2m/api/v1alpha1"
-	"ms2m.dev/ms2m/internal/broker"
 	"ms2m.dev/ms2m/internal/controller"
+	"ms2m.dev/ms2m/internal/failpoint"
 	"ms2m.dev/ms2m/internal/migration"
 )
 
@@ -71,15 +69,8 @@ func newWorldOf(t *testing.T, k kind) *world {
 	w := &world{plane: newPlane(), t: t, ctx: t.Context(), kind: k, namespace: fmt.Sprintf("test-%d", namespaces.n)}
 	namespaces.Unlock()
 	w.must(kube.Create(w.ctx, &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: w.namespace}}))
-	for _, node := range []string{nodeA, nodeB} {
-		agent := w.make("agent-"+node, node, func(p *corev1.Pod) {
-			p.Labels = map[string]string{labelName: v1alpha1.AgentName}
-			p.Annotations = map[string]string{v1alpha1.AnnotationNodeFacts: nodeFacts}
-		})
-		running(agent)
-		agent.Status.Conditions = []corev1.PodCondition{{Type: corev1.PodReady, Status: corev1.ConditionTrue}}
-		w.must(kube.Status().Update(w.ctx, agent))
-	}
+	w.agent(nodeA)
+	w.agent(nodeB)
 	ctx, stop := context.WithCancel(context.Background())
 	var done sync.WaitGroup
 	done.Go(func() { nodes{plane: w.plane, namespace: w.namespace}.run(ctx) })
@@ -93,6 +84,18 @@ func (w *world) must(err error) {
 	if err != nil {
 		w.t.Fatal(err)
 	}
+}
+
+// agent makes the node agent of a node, which is ready.
+func (w *world) agent(node string) {
+	w.t.Helper()
+	agent := w.make("agent-"+node, node, func(p *corev1.Pod) {
+		p.Labels = map[string]string{labelName: v1alpha1.AgentName}
+		p.Annotations = map[string]string{v1alpha1.AnnotationNodeFacts: nodeFacts}
+	})
+	running(agent)
+	agent.Status.Conditions = []corev1.PodCondition{{Type: corev1.PodReady, Status: corev1.ConditionTrue}}
+	w.must(kube.Status().Update(w.ctx, agent))
 }
 
 // make makes a pod on a node.
@@ -219,11 +222,10 @@ func (w *world) see() *v1alpha1.StatefulMigration {
 
 // manager is one process of the manager.
 type manager struct {
-	stop func()
-	done chan error
-
-	mu   sync.Mutex
-	dead bool
+	*failpoint.Points
+	stop  func()
+	leave func() // the broker
+	done  chan error
 }
 
 // policy is quick.
@@ -235,39 +237,21 @@ func policy() migration.Policy {
 	return p
 }
 
-// killer decides about each effect of a manager: whether the process dies
-// before or after it.
-type killer func(effect string) (before, after bool)
+// start starts a manager for the world's namespace, which dies where hit says; nil:
+// nowhere.
+func (w *world) start(hit func(failpoint.Effect) bool, change ...func(*controller.Reconciler)) *manager {
+	w.t.Helper()
+	return w.startWith(cfg, hit, change...)
+}
 
-// start starts a manager for the world's namespace.
-func (w *world) start(kill killer, change ...func(*controller.Reconciler)) *manager {
+// startWith starts a manager that reaches the API server in its own way.
+func (w *world) startWith(cfg *rest.Config, hit func(failpoint.Effect) bool, change ...func(*controller.Reconciler)) *manager {
 	w.t.Helper()
 	ctx, stop := context.WithCancel(context.Background())
-	m := &manager{stop: stop, done: make(chan error, 1)}
-	effect := func(name string) (func(), error) {
-		m.mu.Lock()
-		defer m.mu.Unlock()
-		if m.dead {
-			return nil, errDead
-		}
-		var before, after bool
-		if kill != nil {
-			before, after = kill(name)
-		}
-		if before {
-			m.dead = true
-			stop()
-			return nil, errDead
-		}
-		return func() {
-			if after {
-				m.mu.Lock()
-				m.dead = true
-				m.mu.Unlock()
-				stop()
-			}
-		}, nil
+	if hit == nil {
+		hit = func(failpoint.Effect) bool { return false }
 	}
+	m := &manager{Points: failpoint.New(hit, func(failpoint.Effect) { stop() }), stop: stop, done: make(chan error, 1)}
 	mgr, err := ctrl.NewManager(cfg, ctrl.Options{
 		Scheme:  scheme,
 		Metrics: server.Options{BindAddress: "0"},
@@ -277,7 +261,7 @@ func (w *world) start(kill killer, change ...func(*controller.Reconciler)) *mana
 			if err != nil {
 				return nil, err
 			}
-			return mortal(inner, effect), nil
+			return m.API(inner), nil
 		},
 		// What the API server offers is the same for all.
 		MapperProvider: func(*rest.Config, *http.Client) (meta.RESTMapper, error) { return kube.RESTMapper(), nil },
@@ -285,20 +269,18 @@ func (w *world) start(kill killer, change ...func(*controller.Reconciler)) *mana
 	})
 	w.must(err)
 	sessions := controller.NewSessions()
-	at := port{plane: w.plane, effect: effect}
+	at := w.enter(sessions.Wake)
+	m.leave = at.leave
 	r := &controller.Reconciler{
 		Client: mgr.GetClient(), Live: mgr.GetAPIReader(), Recorder: events.NewFakeRecorder(1000),
-		Clock: clock.RealClock{}, Policy: policy(), Kubelet: at, Registry: repository{at}, Brokers: at, Access: everything{},
+		Clock: clock.RealClock{}, Policy: policy(),
+		Kubelet: m.Kubelet(at), Registry: m.Registry(repository{at}), Brokers: m.Brokers(at), Access: everything{},
 		Sessions: sessions, AgentNamespace: w.namespace, Workers: 2,
 	}
 	for _, f := range change {
 		f(r)
 	}
 	w.must(r.SetupWithManager(ctx, mgr))
-	w.mu.Lock()
-	w.heard = map[string]*broker.Heard{} // a new process has heard nothing
-	w.wake = sessions.Wake
-	w.mu.Unlock()
 	go func() { m.done <- mgr.Start(ctx) }()
 	w.t.Cleanup(m.end)
 	return m
@@ -311,54 +293,13 @@ func (everything) Allowed(context.Context, authorizationv1.ResourceAttributes) (
 	return true, nil
 }
 
-// end ends a manager, and waits.
+// end ends a manager, and waits. What it ends with is of no interest: it is cut off
+// in the middle of things.
 func (m *manager) end() {
-	m.mu.Lock()
-	m.dead = true
-	m.mu.Unlock()
+	m.Kill()
 	m.stop()
-	err, ok := <-m.done
-	if ok {
+	m.leave()
+	if _, ok := <-m.done; ok {
 		close(m.done)
 	}
-	_ = err
-}
-
-// mortal makes the API's effects of a client fail once the process is dead.
-func mortal(inner client.Client, effect func(string) (func(), error)) client.Client {
-	do := func(name string, f func() error) error {
-		after, err := effect(name)
-		if err != nil {
-			return err
-		}
-		defer after()
-		return f()
-	}
-	return interceptor.NewClient(asWatch{inner}, interceptor.Funcs{
-		Create: func(ctx context.Context, c client.WithWatch, o client.Object, opts ...client.CreateOption) error {
-			return do(fmt.Sprintf("create %T", o), func() error { return c.Create(ctx, o, opts...) })
-		},
-		Delete: func(ctx context.Context, c client.WithWatch, o client.Object, opts ...client.DeleteOption) error {
-			return do(fmt.Sprintf("delete %T", o), func() error { return c.Delete(ctx, o, opts...) })
-		},
-		Update: func(ctx context.Context, c client.WithWatch, o client.Object, opts ...client.UpdateOption) error {
-			return do(fmt.Sprintf("update %T", o), func() error { return c.Update(ctx, o, opts...) })
-		},
-		Patch: func(ctx context.Context, c client.WithWatch, o client.Object, patch client.Patch, opts ...client.PatchOption) error {
-			return do(fmt.Sprintf("patch %T", o), func() error { return c.Patch(ctx, o, patch, opts...) })
-		},
-		SubResourcePatch: func(ctx context.Context, c client.Client, sub string, o client.Object, patch client.Patch, opts ...client.SubResourcePatchOption) error {
-			return do(fmt.Sprintf("patch %s of %T", sub, o), func() error { return c.SubResource(sub).Patch(ctx, o, patch, opts...) })
-		},
-		SubResourceUpdate: func(ctx context.Context, c client.Client, sub string, o client.Object, opts ...client.SubResourceUpdateOption) error {
-			return do("update "+sub, func() error { return c.SubResource(sub).Update(ctx, o, opts...) })
-		},
-	})
-}
-
-// asWatch makes a client fit the interceptor, which wants one that can watch.
-type asWatch struct{ client.Client }
-
-func (asWatch) Watch(context.Context, client.ObjectList, ...client.ListOption) (watch.Interface, error) {
-	return nil, fmt.Errorf("the manager watches through its cache")
 }

@@ -45,7 +45,7 @@ func (n nodes) run(ctx context.Context) {
 
 func (n nodes) pods(ctx context.Context) {
 	var list corev1.PodList
-	if seen.List(ctx, &list, client.InNamespace(n.namespace)) != nil {
+	if seen.List(ctx, &list, client.InNamespace(n.namespace), client.UnsafeDisableDeepCopy) != nil {
 		return
 	}
 	n.reap(list.Items)
@@ -90,8 +90,11 @@ func schedule(pod *corev1.Pod) string {
 		return nodeA
 	}
 	field := affinity.NodeAffinity.RequiredDuringSchedulingIgnoredDuringExecution.NodeSelectorTerms[0].MatchFields[0]
+	if field.Operator == corev1.NodeSelectorOpIn {
+		return field.Values[0]
+	}
 	for _, name := range []string{nodeA, nodeB} {
-		if slices.Contains(field.Values, name) == (field.Operator == corev1.NodeSelectorOpIn) {
+		if !slices.Contains(field.Values, name) {
 			return name
 		}
 	}
@@ -148,7 +151,7 @@ func running(pod *corev1.Pod) {
 
 func (n nodes) legs(ctx context.Context) {
 	var list v1alpha1.CheckpointTransferList
-	if seen.List(ctx, &list, client.InNamespace(n.namespace)) != nil {
+	if seen.List(ctx, &list, client.InNamespace(n.namespace), client.UnsafeDisableDeepCopy) != nil {
 		return
 	}
 	for i := range list.Items {
@@ -157,6 +160,7 @@ func (n nodes) legs(ctx context.Context) {
 		case t.DeletionTimestamp != nil:
 			n.mu.Lock()
 			delete(n.archives, t.Spec.Archive)
+			delete(n.files, file(t))
 			n.mu.Unlock()
 			t.Finalizers = nil
 			_ = kube.Update(ctx, t)
@@ -185,7 +189,10 @@ func (n nodes) do(ctx context.Context, t *v1alpha1.CheckpointTransfer) {
 		ref := t.Spec.Repository + "@" + digest
 		n.images[ref] = n.archives[t.Spec.Archive]
 		t.Status.Image = &v1alpha1.CheckpointImage{Reference: ref, Digest: digest, SizeBytes: 4096, ArchiveBytes: 5000}
+	case t.Spec.Direction == v1alpha1.TransferFetch:
+		n.files[file(t)] = true
 	case t.Spec.Direction == v1alpha1.TransferStage:
+		n.files[file(t)] = true
 		n.restore(ctx, t)
 	case t.Spec.Direction == v1alpha1.TransferSweep:
 		n.sweep(fmt.Sprintf("checkpoint-%s_%s-%s-", t.Spec.PodName, t.Namespace, t.Spec.Container))
@@ -194,6 +201,9 @@ func (n nodes) do(ctx context.Context, t *v1alpha1.CheckpointTransfer) {
 	meta.SetStatusCondition(&t.Status.Conditions, c)
 	_ = kube.Status().Update(ctx, t)
 }
+
+// file is what a leg lays out on its node.
+func file(t *v1alpha1.CheckpointTransfer) string { return "for " + t.Name }
 
 // restore makes the copy of the checkpointed process that wakes in the target
 // pod. The lock is held.

@@ -14,6 +14,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"ms2m.dev/ms2m/api/v1alpha1"
+	"ms2m.dev/ms2m/internal/failpoint"
 	"ms2m.dev/ms2m/internal/migration"
 	"ms2m.dev/ms2m/sdk/handover"
 )
@@ -238,9 +239,11 @@ func TestDryRun(t *testing.T) {
 				t.Parallel()
 				w := newWorldOf(t, k)
 				var effects []string
-				mgr := w.start(func(effect string) (before, after bool) {
-					effects = append(effects, effect)
-					return false, false
+				mgr := w.start(func(e failpoint.Effect) bool {
+					if e.Side == failpoint.Before {
+						effects = append(effects, e.Name)
+					}
+					return false
 				})
 				w.create(func(m *v1alpha1.StatefulMigration) { m.Spec.DryRun = true }, test.change)
 				var m *v1alpha1.StatefulMigration
@@ -253,7 +256,7 @@ func TestDryRun(t *testing.T) {
 					t.Errorf("%+v", c)
 				}
 				for _, e := range effects {
-					if e != "update *v1alpha1.StatefulMigration" && e != "update status" && e != "Send HELLO" {
+					if !slices.Contains([]string{"update *v1alpha1.StatefulMigration", "update status", "Send HELLO", "Look", "Writable"}, e) {
 						t.Errorf("it has done: %s", e)
 					}
 				}

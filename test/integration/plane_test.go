@@ -1,7 +1,6 @@
 package integration
 
 import (
-	"errors"
 	"maps"
 	"strings"
 	"sync"
@@ -16,8 +15,6 @@ import (
 
 const queue = "orders"
 
-var errDead = errors.New("the manager is dead")
-
 // plane is the simulated data plane of one test: what outlives managers. Holds,
 // decisions and replay queues are by hand-over.
 type plane struct {
@@ -31,16 +28,17 @@ type plane struct {
 	started   map[string]*corev1.Pod            // pods whose containers have started, by UID
 	archives  map[string]instancetest.Instance  // what was checkpointed
 	images    map[string]instancetest.Instance
+	files     map[string]bool // what was fetched and staged on the nodes
 
 	down        bool                       // the broker
 	checkpoints []func() error             // errors of the next kubelet calls
 	transfer    map[string]func() *outcome // by direction: how the next legs end; nil: well
 	wakes       func(pod string, in *instancetest.Instance)
-	flowing     bool // a message is handled, and another replayed, with every look
-	heard       map[string]*broker.Heard
-	wake        func(pod string)
-	taken       int   // checkpoints
-	unwritable  error // why nothing can be pushed
+	flowing     bool              // a message is handled, and another replayed, with every look
+	inboxes     map[string]*inbox // by name: the managers that are connected
+	entered     int               // how many have been
+	taken       int               // checkpoints
+	unwritable  error             // why nothing can be pushed
 }
 
 // outcome is how a leg ends; one without a reason never ends.
@@ -51,9 +49,8 @@ func newPlane() *plane {
 		queues: map[string]bool{queue: true}, holds: map[string]handover.Hold{},
 		decisions: map[string]handover.Decision{}, ends: map[string]bool{}, commits: map[string]int{},
 		instances: map[string]*instancetest.Instance{}, started: map[string]*corev1.Pod{},
-		archives: map[string]instancetest.Instance{}, images: map[string]instancetest.Instance{},
-		transfer: map[string]func() *outcome{}, heard: map[string]*broker.Heard{},
-		wake: func(string) {},
+		archives: map[string]instancetest.Instance{}, images: map[string]instancetest.Instance{}, files: map[string]bool{},
+		transfer: map[string]func() *outcome{}, inboxes: map[string]*inbox{},
 	}
 }
 
@@ -79,22 +76,30 @@ func (p *plane) traces() []string {
 	for i := range p.images {
 		left = append(left, "image "+i)
 	}
+	for f := range p.files {
+		left = append(left, "file "+f)
+	}
 	return left
 }
 
 // tell delivers a report. The lock is held.
-func (p *plane) tell(pod, correlation string, r handover.Report) {
-	h := p.heard[pod]
+func (p *plane) tell(to, correlation string, r handover.Report) {
+	m := p.inboxes[to]
+	if m == nil {
+		return // it was for a manager that is gone
+	}
+	pod := r.Status.PodUID
+	h := m.heard[pod]
 	if h == nil {
 		h = &broker.Heard{Answers: map[handover.CommandKind]broker.Answer{}}
-		p.heard[pod] = h
+		m.heard[pod] = h
 	}
 	now := time.Now()
 	h.Last, h.At = r, now
 	if r.Answers != "" {
 		h.Answers[r.Answers] = broker.Answer{Correlation: correlation, At: now, Report: r}
 	}
-	go p.wake(pod)
+	go m.wake(pod)
 }
 
 // begin starts a fresh process in a pod. The lock is held.
@@ -153,7 +158,7 @@ func (p *plane) settle() {
 			before := in.State
 			p.advance(pod, in)
 			if in.State != before {
-				p.tell(pod, "", in.Report(in.Kind(), ""))
+				p.tell(in.ReplyTo, "", in.Report(in.Kind(), ""))
 				again = true
 			}
 		}

@@ -12,14 +12,38 @@ import (
 	"ms2m.dev/ms2m/sdk/handover"
 )
 
-// port is the plane as one manager process sees it. When the process is
-// killed, nothing of it gets through any more.
+// port is the plane as one manager process sees it: its connection to the broker,
+// with a queue for reports of its own.
 type port struct {
 	*plane
-	effect func(name string) (after func(), err error)
+	*inbox
+}
+
+// inbox is the queue for reports of one manager: what comes for one that has left is lost.
+type inbox struct {
+	name  string
+	heard map[string]*broker.Heard
+	wake  func(pod string)
 }
 
 var _ controller.Brokers = port{}
+
+// enter connects a manager.
+func (p *plane) enter(wake func(pod string)) port {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.entered++
+	in := &inbox{name: fmt.Sprintf("manager-%d", p.entered), heard: map[string]*broker.Heard{}, wake: wake}
+	p.inboxes[in.name] = in
+	return port{p, in}
+}
+
+// leave cuts the connection: the broker drops the queue with it.
+func (p port) leave() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	delete(p.inboxes, p.name)
+}
 
 func (p port) Acquire(string) controller.Broker { return p }
 func (p port) Release(controller.Broker)        {}
@@ -34,12 +58,7 @@ func (p port) Generation() int64 {
 }
 
 // do does something at the broker.
-func (p port) do(name string, f func() error) error {
-	after, err := p.effect(name)
-	if err != nil {
-		return err
-	}
-	defer after()
+func (p port) do(f func() error) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.down {
@@ -49,15 +68,19 @@ func (p port) do(name string, f func() error) error {
 }
 
 func (p port) Send(_ context.Context, c handover.Command, correlation string) error {
-	return p.do("Send "+string(c.Kind), func() error {
+	return p.do(func() error {
 		in := p.instances[c.PodUID]
 		if in == nil || in.Mute {
 			return broker.ErrNoInstance
 		}
-		p.tell(c.PodUID, correlation, in.Take(c, p.decisions[c.Migration]))
+		answer := in.Take(c, p.decisions[c.Migration])
+		if c.Migration == in.Migration {
+			in.ReplyTo = p.name
+		}
+		p.tell(p.name, correlation, answer)
 		if source := p.sourceOf(in); in.State == handover.Replaying && source != nil && source.State == handover.Relaying {
 			in.Number, in.Rate = source.Confirmed-in.Behind, 10
-			p.tell(c.PodUID, "", in.Report(handover.ReportProgress, ""))
+			p.tell(p.name, "", in.Report(handover.ReportProgress, ""))
 		}
 		p.settle()
 		return nil
@@ -71,7 +94,7 @@ func (p port) Heard(pod string) (broker.Heard, bool) {
 	if h == nil {
 		return broker.Heard{}, false
 	}
-	if in := p.instances[pod]; p.flowing && in != nil {
+	if in := p.instances[pod]; p.flowing && in != nil && in.ReplyTo == p.name {
 		switch in.State {
 		case handover.Relaying:
 			in.Number++
@@ -112,15 +135,15 @@ func (p port) Look(_ context.Context, name string) (q *broker.Queue, err error) 
 }
 
 func (p port) CreateReplayQueue(_ context.Context, name string) error {
-	return p.do("CreateReplayQueue", func() error { p.queues[name] = true; return nil })
+	return p.do(func() error { p.queues[name] = true; return nil })
 }
 
 func (p port) DeleteQueue(_ context.Context, name string) error {
-	return p.do("DeleteQueue", func() error { delete(p.queues, name); return nil })
+	return p.do(func() error { delete(p.queues, name); return nil })
 }
 
 func (p port) SetHold(_ context.Context, key string, h handover.Hold) error {
-	return p.do("SetHold", func() error {
+	return p.do(func() error {
 		if other, ok := p.holds[key]; ok && other.Migration != h.Migration {
 			return broker.ErrHeldByOther
 		}
@@ -130,7 +153,7 @@ func (p port) SetHold(_ context.Context, key string, h handover.Hold) error {
 }
 
 func (p port) RemoveHold(_ context.Context, key, migration string) error {
-	return p.do("RemoveHold", func() error {
+	return p.do(func() error {
 		if p.holds[key].Migration == migration {
 			delete(p.holds, key)
 		}
@@ -139,12 +162,12 @@ func (p port) RemoveHold(_ context.Context, key, migration string) error {
 }
 
 func (p port) ReadDecision(_ context.Context, migration string) (d handover.Decision, err error) {
-	err = p.do("ReadDecision", func() error { d = p.decisions[migration]; return nil })
+	err = p.do(func() error { d = p.decisions[migration]; return nil })
 	return d, err
 }
 
 func (p port) WriteAbort(_ context.Context, migration string) (d handover.Decision, err error) {
-	err = p.do("WriteAbort", func() error {
+	err = p.do(func() error {
 		p.abort(migration)
 		d = p.decisions[migration]
 		return nil
@@ -153,16 +176,11 @@ func (p port) WriteAbort(_ context.Context, migration string) (d handover.Decisi
 }
 
 func (p port) RemoveDecision(_ context.Context, migration string) error {
-	return p.do("RemoveDecision", func() error { delete(p.decisions, migration); return nil })
+	return p.do(func() error { delete(p.decisions, migration); return nil })
 }
 
 // Checkpoint is the kubelet's.
 func (p port) Checkpoint(_ context.Context, node, namespace, pod, container string) (string, error) {
-	after, err := p.effect("Checkpoint")
-	if err != nil {
-		return "", err
-	}
-	defer after()
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if len(p.checkpoints) > 0 {
@@ -209,11 +227,6 @@ func (r repository) Writable(context.Context, string) error {
 }
 
 func (r repository) Delete(_ context.Context, ref string) error {
-	after, err := r.effect("DeleteImage")
-	if err != nil {
-		return err
-	}
-	defer after()
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	delete(r.images, ref)

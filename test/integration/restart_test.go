@@ -4,48 +4,60 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"os"
+	"slices"
 	"sync"
 	"testing"
 
 	"ms2m.dev/ms2m/api/v1alpha1"
+	"ms2m.dev/ms2m/internal/failpoint"
 )
 
-// stride is how many effects lie between two kills of a kind that has an owner: its
-// migrations take longer, and most of its effects are those of the standalone pod, which
-// is killed at every one. The first is drawn with a fixed seed, for each kind and
-// for before and after apart, so that they do not all leave out the same.
+// stride is how many effects lie between two deaths in a migration of a ReplicaSet's
+// pod, whose strategy is that of the standalone pod: most of its effects are those.
+// The first is drawn with a fixed seed, for each kind.
 // With everyEffect set in the environment none is left out.
 const (
 	stride      = 6
 	everyEffect = "MS2M_EVERY_EFFECT"
 )
 
-// TestRestartAtEveryEffect kills the manager before and after each effect that
-// it has, one kill per migration, and expects the next one to bring the
-// migration to the same end: one target, one COMMIT per hop, nothing left.
+// TestRestartAtEveryEffect lets the manager die once in each migration, and expects
+// the next one to bring it to the same end, with nothing left behind: before the first
+// effect that it has, and after each that changes something. Before the next is the same
+// moment for the world; with everyEffect set in the environment it dies there, too.
 func TestRestartAtEveryEffect(t *testing.T) {
 	t.Parallel()
 	draw := rand.New(rand.NewPCG(1, 2))
+	every := os.Getenv(everyEffect) != ""
 	for _, k := range kinds {
-		step, first := stride, [2]int{1 + draw.IntN(stride), 1 + draw.IntN(stride)}
-		if k.workload == nil || os.Getenv(everyEffect) != "" {
-			step, first = 1, [2]int{1, 1}
+		step, first := stride, draw.IntN(stride)
+		if k.workload == nil || k.strategy != "" || every {
+			step, first = 1, 0
 		}
 		t.Run(k.name, func(t *testing.T) {
 			t.Parallel()
-			count, _ := effects(t, k, killNever)
-			if known := 30 * k.hops; count < known { // the killer would miss some
-				t.Fatalf("a migration has %d effects, expected at least %d", count, known)
+			whole := restart(t, k, nil)
+			if known := 30 * k.hops; len(whole.effects) < known {
+				t.Fatalf("a migration has %d effects, expected at least %d: %v", len(whole.effects), known, whole.effects)
 			}
-			for i, when := range []string{"before", "after"} {
-				for n := first[i]; n <= count; n += step {
-					t.Run(fmt.Sprintf("%s-%02d", when, n), func(t *testing.T) {
+			t.Logf("%d effects, ends as %s", len(whole.effects), whole.end)
+			for n := first; n < len(whole.effects); n += step {
+				var sides []failpoint.Side
+				if n == 0 || every {
+					sides = append(sides, failpoint.Before)
+				}
+				if whole.effects[n].changes() || every {
+					sides = append(sides, failpoint.After)
+				}
+				for _, side := range sides {
+					t.Run(fmt.Sprintf("%03d-%s-%s", n+1, side, whole.effects[n].name), func(t *testing.T) {
 						t.Parallel()
-						_, killed := effects(t, k, killAt(n, when == "after"))
-						t.Logf("killed %s %q", when, killed)
-						// How often the copy is asked whether it is awake differs from run to run.
-						if killed == "" && n < count-8*k.hops {
-							t.Errorf("effect %d did not happen", n)
+						one := restart(t, k, &death{whole.effects[n], side})
+						if !one.died && !whole.effects[n].varies() {
+							t.Errorf("it had no %v: %v", whole.effects[n], one.effects)
+						}
+						if one.end != whole.end {
+							t.Errorf("ends as %s\nwant %s", one.end, whole.end)
 						}
 					})
 				}
@@ -54,35 +66,64 @@ func TestRestartAtEveryEffect(t *testing.T) {
 	}
 }
 
-// kills decides by the number of an effect.
-type kills func(n int) (before, after bool)
-
-func killNever(int) (bool, bool) { return false, false }
-
-func killAt(at int, after bool) kills {
-	return func(n int) (bool, bool) { return n == at && !after, n == at && after }
+// occurrence is one effect of a run: the nth of its name. That tells it from others
+// in another run, too, in which a poll more or less shifts their numbers.
+type occurrence struct {
+	name string
+	nth  int
 }
 
-// effects runs a migration whose first manager is killed, and returns how many
-// effects that manager had, and at which it was killed.
-func effects(t *testing.T, k kind, kill kills) (count int, killed string) {
+// varies reports whether another run may have fewer of the name: how often somebody
+// is asked, progress is written, and something is done again on an old view, depends
+// on the time that things take.
+func (o occurrence) varies() bool { return o.nth > 1 }
+
+// changes reports whether the effect leaves anything behind.
+func (o occurrence) changes() bool {
+	return !slices.Contains([]string{"Look", "Writable", "Exists", "ReadDecision"}, o.name)
+}
+
+// death is where a manager dies.
+type death struct {
+	occurrence
+	side failpoint.Side
+}
+
+// journey is a migration whose first manager may have died.
+type journey struct {
+	effects []occurrence // of the first manager
+	died    bool
+	end     string
+}
+
+// restart runs a migration whose first manager dies (nil: does not), and checks what
+// every migration is to leave.
+func restart(t *testing.T, k kind, at *death) journey {
 	t.Helper()
 	w := newWorldOf(t, k)
-	var mu sync.Mutex
-	dead := make(chan struct{})
-	first := w.start(func(effect string) (before, after bool) {
+	before := w.inventory(w.source.Name)
+	var (
+		mu   sync.Mutex
+		r    journey
+		nth  = map[string]int{}
+		dead = make(chan struct{})
+	)
+	first := w.start(func(e failpoint.Effect) bool {
 		mu.Lock()
 		defer mu.Unlock()
-		count++
-		before, after = kill(count)
-		if (before || after) && killed == "" {
-			killed = effect
-			close(dead)
+		if e.Side == failpoint.Before {
+			nth[e.Name]++
+			r.effects = append(r.effects, occurrence{e.Name, nth[e.Name]})
 		}
-		return before, after
+		if at == nil || e.Side != at.side || e.Name != at.name || nth[e.Name] != at.nth {
+			return false
+		}
+		r.died = true
+		close(dead)
+		return true
 	})
 	w.create()
-	w.eventually("completion, or the kill", func() bool {
+	w.eventually("the end, or the death", func() bool {
 		select {
 		case <-dead:
 			return true
@@ -93,13 +134,20 @@ func effects(t *testing.T, k kind, kill kills) (count int, killed string) {
 	})
 	first.end()
 	mu.Lock()
-	was := killed
-	mu.Unlock()
-	if was != "" {
+	defer mu.Unlock()
+	if r.died {
 		w.start(nil)
 	}
-	m := w.phase(v1alpha1.PhaseCompleted)
-	w.moved(m)
+	w.eventually("the end", func() bool {
+		m := w.see()
+		return m.Status.Phase == v1alpha1.PhaseCompleted && len(m.Finalizers) == 0
+	})
+	m := w.get("move")
+	pod := w.moved(m)
 	w.clean()
-	return count, was
+	if pod != nil {
+		w.unchanged(before, pod.Name)
+	}
+	r.end = w.ended(m)
+	return r
 }

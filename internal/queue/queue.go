@@ -1,0 +1,153 @@
+// Package queue decides which of the migrations that wait may begin. It is pure:
+// the same migrations and limits give the same answer in every process. Why it
+// is fair, and why nobody waits for ever: docs/decisions/0013.
+package queue
+
+import (
+	"cmp"
+	"slices"
+	"time"
+
+	"k8s.io/apimachinery/pkg/types"
+)
+
+// Limits bound what is active at a time; 0 is no limit.
+type Limits struct {
+	Migrations int // in the cluster
+	PerNode    int // of which a node is source or target
+}
+
+// Migration is one that is active or waits to be.
+type Migration struct {
+	UID             types.UID
+	Namespace, Name string
+	Created         time.Time
+	Nodes           []string    // source and target, as far as they are known
+	Pods            []types.UID // that nobody else may move meanwhile
+	Active          bool
+}
+
+// Reason is why a migration has to wait.
+type Reason string
+
+// The reasons.
+const (
+	ReasonCluster Reason = "MaxMigrations"        // the cluster is at its limit
+	ReasonNode    Reason = "MaxMigrationsPerNode" // a node is at its limit
+	ReasonPod     Reason = "OtherMigration"       // another has the pod, or comes first for it
+	ReasonTurn    Reason = "Turn"                 // the room on a node is kept for one that comes first
+)
+
+// Verdict is the answer for a migration that waits.
+type Verdict struct {
+	Begin  bool
+	Reason Reason // if it may not
+	Node   string // that the reason is about, if it is about one
+	Ahead  int    // how many that wait on come first
+}
+
+// Decide answers for all that wait. Those that may begin may do so together.
+func Decide(all []Migration, limits Limits) map[types.UID]Verdict {
+	t := tally{limits: limits, used: map[string]int{}, kept: map[string]int{}, pods: map[types.UID]bool{}}
+	for _, m := range all {
+		if m.Active {
+			t.begin(m)
+		}
+	}
+	out := map[types.UID]Verdict{}
+	ahead := 0
+	for _, m := range order(all) {
+		v := t.judge(m)
+		v.Ahead = ahead
+		if !v.Begin {
+			ahead++
+		}
+		out[m.UID] = v
+	}
+	return out
+}
+
+// order is the order in which those that wait are asked: first the oldest of
+// each namespace, then the second of each, and so on. What is active counts in
+// its namespace: who has much already comes later. A migration's place among
+// its namespace's never falls: only older ones come before it, and they end.
+func order(all []Migration) []Migration {
+	all = slices.Clone(all)
+	slices.SortFunc(all, older)
+	seen, rank := map[string]int{}, map[types.UID]int{}
+	var waiting []Migration
+	for _, m := range all {
+		rank[m.UID] = seen[m.Namespace]
+		seen[m.Namespace]++
+		if !m.Active {
+			waiting = append(waiting, m)
+		}
+	}
+	slices.SortStableFunc(waiting, func(a, b Migration) int { return cmp.Compare(rank[a.UID], rank[b.UID]) })
+	return waiting
+}
+
+// older orders by age. The API's times are whole seconds: names decide the rest.
+func older(a, b Migration) int {
+	return cmp.Or(a.Created.Compare(b.Created), cmp.Compare(a.Namespace, b.Namespace), cmp.Compare(a.Name, b.Name), cmp.Compare(a.UID, b.UID))
+}
+
+// tally is what is taken already.
+type tally struct {
+	limits Limits
+	total  int
+	used   map[string]int     // by node: active
+	kept   map[string]int     // by node: kept for those that were asked already and have to wait
+	pods   map[types.UID]bool // of everybody who was asked
+}
+
+func (t *tally) begin(m Migration) {
+	t.total++
+	for _, n := range m.nodes() {
+		t.used[n]++
+	}
+	for _, p := range m.Pods {
+		t.pods[p] = true
+	}
+}
+
+// judge answers for the next in the order. One that finds a node full keeps a
+// place on each of its nodes: others may pass it where there is room for both,
+// and the room that it waits for is not taken by those who come after it.
+func (t *tally) judge(m Migration) Verdict {
+	if slices.ContainsFunc(m.Pods, func(p types.UID) bool { return t.pods[p] }) {
+		return Verdict{Reason: ReasonPod}
+	}
+	v := Verdict{Begin: true}
+	for _, n := range m.nodes() {
+		switch {
+		case reached(t.limits.PerNode, t.used[n]):
+			v = Verdict{Reason: ReasonNode, Node: n}
+		case v.Begin && reached(t.limits.PerNode, t.used[n]+t.kept[n]):
+			v = Verdict{Reason: ReasonTurn, Node: n}
+		}
+	}
+	if v.Begin && reached(t.limits.Migrations, t.total) {
+		v = Verdict{Reason: ReasonCluster}
+	}
+	if v.Begin {
+		t.begin(m)
+		return v
+	}
+	for _, n := range m.nodes() {
+		t.kept[n]++
+	}
+	for _, p := range m.Pods {
+		t.pods[p] = true
+	}
+	return v
+}
+
+func reached(limit, n int) bool { return limit > 0 && n >= limit }
+
+// nodes are the nodes that are known, each once.
+func (m Migration) nodes() []string {
+	nodes := slices.Clone(m.Nodes)
+	slices.Sort(nodes)
+	return slices.DeleteFunc(slices.Compact(nodes), func(n string) bool { return n == "" })
+}
