@@ -211,7 +211,7 @@ func (in *Instance) Step(now time.Duration, ev Event) []Effect {
 	case EntryReturned:
 		in.entryReturned()
 	case EndConfirmed:
-		in.endConfirmed()
+		in.endConfirmed(ev.Migration)
 	case Released:
 		in.primary, in.released = idle, true
 	case Entered:
@@ -352,7 +352,7 @@ func (in *Instance) over() {
 	if in.m.uid != "" {
 		in.end(in.m.uid)
 	}
-	in.want, in.deadline, in.m.leaseUntil, in.endSent = Undecided, 0, 0, false
+	in.want, in.deadline, in.m.leaseUntil, in.endSent, in.endOut = Undecided, 0, 0, false, false
 	in.stallAt, in.gapAt, in.returnedAt = 0, 0, 0
 }
 
