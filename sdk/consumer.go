@@ -54,7 +54,7 @@ func New(cfg Config) (*Consumer, error) {
 		inbox: newInbox(),
 		epoch: time.Now(),
 		in: handover.New(handover.Config{
-			Queue: cfg.Queue, Prefetch: cfg.Prefetch, Concurrency: cfg.Concurrency, Incarnation: rand.Text(),
+			Queue: cfg.Queue, Prefetch: cfg.Prefetch, Remember: cfg.Remember, Concurrency: cfg.Concurrency, Incarnation: rand.Text(),
 			Identity: identity, Digest: cfg.Digest,
 		}),
 	}

@@ -1,6 +1,9 @@
 package handover
 
-import "testing"
+import (
+	"fmt"
+	"testing"
+)
 
 // TestFreezeAgain freezes a source whose last migration was aborted when it was
 // frozen already. Its connection is the same as then: that END_REPLAY was on its way
@@ -30,5 +33,33 @@ func TestFreezeAgain(t *testing.T) {
 	b.flush()
 	if got := b.p.in.State(); got != Frozen {
 		t.Fatalf("FREEZE led to %s", got)
+	}
+}
+
+// TestPublishedAgain publishes messages again that were finished long ago, as
+// producers do whom a broker's death has kept away for longer than others.
+func TestPublishedAgain(t *testing.T) {
+	for _, tc := range []struct {
+		between int
+		handled int
+	}{
+		{between: 499, handled: 500},
+		{between: 500, handled: 502}, // forgotten
+	} {
+		b := newBench(t, 0)
+		b.p.in.finished = newMemory(500)
+		b.do(b.p, Hello)
+		publish := func(id string) {
+			b.b.primary = append(b.b.primary, simMessage{id: id})
+			b.flush()
+		}
+		publish("again")
+		for i := range tc.between {
+			publish(fmt.Sprint("between-", i))
+		}
+		publish("again")
+		if got := int(b.p.in.number); got != tc.handled {
+			t.Errorf("%d in between: handled %d, want %d", tc.between, got, tc.handled)
+		}
 	}
 }

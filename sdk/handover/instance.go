@@ -9,6 +9,7 @@ import (
 type Config struct {
 	Queue       string // the primary queue
 	Prefetch    int    // messages in flight, at least 1; never changes
+	Remember    int    // finished messages that are known again, besides those in flight
 	Concurrency int    // handlers at once, at least 1, each on a message of another key
 	Incarnation string // unique to this process start
 	Identity    IdentityKind
@@ -141,7 +142,7 @@ func New(cfg Config) *Instance {
 	return &Instance{
 		cfg:      cfg,
 		state:    Held,
-		finished: newMemory(4*cfg.Prefetch + 16),
+		finished: newMemory(max(cfg.Remember, 4*cfg.Prefetch+16)),
 	}
 }
 
