@@ -20,9 +20,9 @@ import (
 	"ms2m.dev/ms2m/sdk/handover"
 )
 
-// TestDeadlines lets each phase's deadline pass, and that of the whole in each phase:
+// TestEveryDeadline lets each phase's deadline pass, and that of the whole in each phase:
 // the source is left as it was. What the planner does at each is in internal/migration.
-func TestDeadlines(t *testing.T) {
+func TestEveryDeadline(t *testing.T) {
 	t.Parallel()
 	const short = 2 // seconds
 	own := map[v1alpha1.MigrationPhase]struct {
