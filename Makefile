@@ -20,7 +20,7 @@ demo: build ## move a live pod between two nodes of a real cluster (RUNS=n, KEEP
 	$(inlab) -- $(bin)/demo -config $(CURDIR)/config -runs $(or $(RUNS),1) $(if $(KEEP),-keep)
 
 .PHONY: test
-test: lint unit model broker integration lab-test e2e ## everything: linters, unit, model, broker, envtest, lab, end to end
+test: lint vuln unit fuzz model broker integration lab-test e2e ## everything: linters, vulnerabilities, unit, fuzz, model, broker, envtest, lab, end to end
 
 .PHONY: lint
 lint: generated tidy ## linters, formatting, generated files and modules up to date
@@ -49,6 +49,14 @@ unit: ## unit and property tests, the simulations of the protocol and of the lib
 	cd sdk && go test -timeout 30m ./handover/... ./internal/... ./ownerhttp/...
 	cd sdk && go test -run '^TestSimulation' .
 	cd examples && go test ./...
+
+.PHONY: fuzz
+fuzz: ## what is read from others, fuzzed for a moment (FUZZTIME=10m each, FUZZ=pattern)
+	hack/fuzz.sh
+
+.PHONY: vuln
+vuln: ## known vulnerabilities that are called, as of the day pinned in tools/vuln
+	cd tools/vuln && go vet ./... && go test ./... && go run . $(modules:%=$(CURDIR)/%)
 
 .PHONY: model
 model: ## the protocol explored by spin, the known faults found when put back (MODEL=pattern)

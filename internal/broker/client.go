@@ -9,6 +9,8 @@ import (
 
 	amqp "github.com/rabbitmq/amqp091-go"
 	"k8s.io/apimachinery/pkg/util/wait"
+
+	"ms2m.dev/ms2m/internal/broker/address"
 )
 
 const (
@@ -113,8 +115,8 @@ func (c *Client) current() (*link, error) {
 }
 
 func (c *Client) dial(ctx context.Context) (*link, error) {
-	if err := checkURL(c.url); err != nil {
-		return nil, err
+	if err := address.Check(c.url); err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrUnavailable, err)
 	}
 	dialer := net.Dialer{Timeout: dialTimeout}
 	conn, err := amqp.DialConfig(c.url, amqp.Config{

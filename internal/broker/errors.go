@@ -19,15 +19,6 @@ var (
 	ErrMismatch = errors.New("exists with other properties")
 )
 
-// checkURL refuses what cannot be dialled, without quoting it: the parser's own
-// error would, with the password.
-func checkURL(rawURL string) error {
-	if _, err := amqp.ParseURI(rawURL); err != nil {
-		return fmt.Errorf("%w: the URL is not a valid AMQP URL", ErrUnavailable)
-	}
-	return nil
-}
-
 // refusedWith reports whether the broker refused with that reply code.
 func refusedWith(err error, code int) bool {
 	var e *amqp.Error

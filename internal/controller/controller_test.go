@@ -158,7 +158,7 @@ func replaying(m *v1alpha1.StatefulMigration) {
 	}
 	m.Status.Attempt, m.Status.AttemptEpoch = 1, 1
 	m.Status.TargetPodName, m.Status.TargetPodUID, m.Status.TargetNode = "target", targetUID, "node-b"
-	m.Status.CheckpointImage = &v1alpha1.CheckpointImage{Reference: "registry/checkpoints@sha256:00"}
+	m.Status.CheckpointImage = &v1alpha1.CheckpointImage{Reference: "registry/checkpoints@sha256:00", Digest: "sha256:00"}
 }
 
 func target() *corev1.Pod {

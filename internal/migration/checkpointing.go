@@ -14,10 +14,6 @@ import (
 // checkpointing gets a good image of the source: one that was taken while the
 // source was Paused, of which the kubelet's archive is known.
 func (p *planner) checkpointing() Plan {
-	if p.status.SourcePodUID == "" && p.Source.Pod != nil {
-		// The phase was set by hand: without a preflight nobody knows what is moved.
-		return p.giveUp(ReasonInvalidSpec, "the migration has not been through Pending")
-	}
 	if at := p.retryAt(); p.status.Attempt == 0 && !p.late(at) {
 		return p.wait(at, "another try of the way back")
 	}

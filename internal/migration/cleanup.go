@@ -121,7 +121,7 @@ func (p *planner) sweep() *Plan {
 // no leg knows: of a void attempt, or of one whose answer was lost.
 func (p *planner) straysPossible() bool {
 	switch {
-	case p.status.Attempt == 0 || p.status.SourceNode == "" || p.status.Container == "":
+	case p.status.Attempt == 0 || p.status.SourcePodUID == "" || p.status.SourceNode == "" || p.status.Container == "":
 		return false
 	case p.status.Attempt > 1:
 		return true

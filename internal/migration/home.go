@@ -14,6 +14,9 @@ import (
 // place records how the owner's next pod of the name is to be changed at
 // admission, for a hop. It is written before the present pod goes.
 func (p *planner) place(hop int32, digest string) {
+	if p.status.Owner == nil {
+		return // nobody makes it again: see missing
+	}
 	p.status.Placement = &v1alpha1.Placement{
 		PodName: p.Object.Spec.SourcePod.Name, OwnerUID: p.status.Owner.UID, Container: p.status.Container,
 		Handover: hopID(p.Object.UID, hop), Digest: digest,

@@ -84,12 +84,15 @@ func ReplayQueue(m *v1alpha1.StatefulMigration, hop int32) string {
 
 // holdKeys are the keys of the holds that a hop may have set.
 func (p *planner) holdKeys(hop int32, source string, uid types.UID) []string {
-	return []string{
+	keys := []string{
 		hopID(p.Object.UID, hop),
-		string(uid),
 		handover.PodSlot(p.Object.Namespace, source),
 		handover.QueueSlot(p.Object.Spec.MessageQueueConfig.QueueName),
 	}
+	if uid != "" {
+		keys = append(keys, string(uid))
+	}
+	return keys
 }
 
 // decided is what is known about the decision, from the broker itself or from

@@ -165,7 +165,7 @@ func refusal(kind handover.CommandKind, why handover.Reason) change {
 func TestTransferring(t *testing.T) {
 	pushed := func(f *migration.Facts) {
 		f.Push = leg(metav1.ConditionTrue, "Done", "")
-		f.Push.Status.Image = &v1alpha1.CheckpointImage{Reference: reference}
+		f.Push.Status.Image = &v1alpha1.CheckpointImage{Reference: reference, Digest: "sha256:00"}
 	}
 	run(t, v1alpha1.PhaseTransferring, []row{
 		{name: "push", action: "CreateTransfer", check: func(t *testing.T, p migration.Plan) {

@@ -56,6 +56,9 @@ func (p *planner) step() Plan {
 		return Plan{Ended: true}
 	case p.abandoned():
 		return p.abandon()
+	case !Known(phase):
+		// A phase of a later version of MS2M: not ours to reset, nor to end.
+		return Plan{For: fmt.Sprintf("a manager that knows the phase %q", phase)}
 	case p.committed():
 		return p.forward()
 	case p.buffered() && p.Decision == Unread && p.decided() == Unread:
@@ -76,9 +79,12 @@ func (p *planner) step() Plan {
 	case p.overTotal() && p.status.Hop <= 1:
 		return p.giveUpOverdue()
 	}
+	if phase := p.status.Phase; phase != "" && phase != v1alpha1.PhasePending {
+		if what := p.missing(); what != "" {
+			return p.giveUp(ReasonInvalidSpec, fmt.Sprintf("the migration has not been through Pending and what follows it: in %s there is no %s", phase, what))
+		}
+	}
 	switch p.status.Phase {
-	case "", v1alpha1.PhasePending:
-		return p.pending()
 	case v1alpha1.PhaseCheckpointing:
 		return p.checkpointing()
 	case v1alpha1.PhaseTransferring:
@@ -89,9 +95,9 @@ func (p *planner) step() Plan {
 		return p.replaying()
 	case v1alpha1.PhaseFinalizing:
 		return p.finalizing()
+	default:
+		return p.pending()
 	}
-	// A phase of a later version of MS2M: not ours to reset.
-	return Plan{For: fmt.Sprintf("a manager that knows the phase %q", p.status.Phase)}
 }
 
 // Known reports whether a phase is one of this version.

@@ -35,7 +35,7 @@ func (p *planner) transferring() Plan {
 	case c.Status != metav1.ConditionTrue:
 		p.retrying(v1alpha1.ConditionTransferred, c)
 		return p.wait(deadline, "the push from %q", p.status.SourceNode)
-	case p.Push.Status.Image == nil:
+	case p.Push.Status.Image == nil || p.Push.Status.Image.Reference == "" || p.Push.Status.Image.Digest == "":
 		return p.giveUp(ReasonTransferFailed, "push: the agent named no image")
 	}
 	p.status.CheckpointImage = p.Push.Status.Image.DeepCopy()

@@ -42,14 +42,20 @@ func cancelled(t *testing.T, k kind, at occurrence) {
 	t.Helper()
 	w := newWorldOf(t, k)
 	before := w.inventory(w.source.Name)
-	var once sync.Once
-	nth := 0
+	var (
+		mu   sync.Mutex
+		once sync.Once
+		nth  int
+	)
 	deleted := make(chan error, 1)
 	w.start(func(e failpoint.Effect) bool {
+		mu.Lock()
 		if e.Side == failpoint.Before && e.Name == at.name {
 			nth++
 		}
-		if nth == at.nth {
+		now := nth == at.nth
+		mu.Unlock()
+		if now {
 			once.Do(func() { deleted <- kube.Delete(w.ctx, w.migration()) })
 		}
 		return false
