@@ -1,8 +1,14 @@
 package controller
 
 import (
+	"context"
+
+	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/util/workqueue"
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
+
+	"ms2m.dev/ms2m/api/v1alpha1"
+	"ms2m.dev/ms2m/internal/migration"
 )
 
 // Queue is what wakes reconciles; a controller's own in production.
@@ -11,3 +17,12 @@ func (ss *Sessions) Queue(q workqueue.TypedRateLimitingInterface[reconcile.Reque
 	defer ss.mu.Unlock()
 	ss.queue = q
 }
+
+// Turn, GiveBack and Next are how places are given away.
+func (r *Reconciler) Turn(ctx context.Context, m *v1alpha1.StatefulMigration, take bool) (*migration.Turn, error) {
+	return r.turn(ctx, m, take)
+}
+
+func (r *Reconciler) GiveBack(ctx context.Context, uid types.UID) { r.giveBack(ctx, uid) }
+
+func (r *Reconciler) Next(ctx context.Context) []types.NamespacedName { return r.next(ctx) }

@@ -30,19 +30,7 @@ const (
 // cluster makes what all tests share.
 func cluster(ctx context.Context) error {
 	for name, arch := range map[string]string{nodeA: "amd64", nodeB: "amd64", nodeX: "arm64"} {
-		n := &corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: name, Labels: map[string]string{
-			corev1.LabelHostname: name, "zone": strings.TrimPrefix(name, "node-"),
-		}}}
-		if err := kube.Create(ctx, n); err != nil {
-			return err
-		}
-		n.Status.NodeInfo = corev1.NodeSystemInfo{Architecture: arch, OperatingSystem: "linux"}
-		n.Status.Conditions = []corev1.NodeCondition{{Type: corev1.NodeReady, Status: corev1.ConditionTrue}}
-		if err := kube.Status().Update(ctx, n); err != nil {
-			return err
-		}
-		n.Spec.Taints = nil // the admission plugin's, which the node controller would remove
-		if err := kube.Update(ctx, n); err != nil {
+		if err := addNode(ctx, name, arch); err != nil {
 			return err
 		}
 	}
@@ -70,6 +58,23 @@ func cluster(ctx context.Context) error {
 		return fmt.Errorf("the policy of placements: %w", err)
 	}
 	return nil
+}
+
+// addNode adds a node that is ready.
+func addNode(ctx context.Context, name, arch string) error {
+	n := &corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: name, Labels: map[string]string{
+		corev1.LabelHostname: name, "zone": strings.TrimPrefix(name, "node-"),
+	}}}
+	if err := kube.Create(ctx, n); err != nil {
+		return err
+	}
+	n.Status.NodeInfo = corev1.NodeSystemInfo{Architecture: arch, OperatingSystem: "linux"}
+	n.Status.Conditions = []corev1.NodeCondition{{Type: corev1.NodeReady, Status: corev1.ConditionTrue}}
+	if err := kube.Status().Update(ctx, n); err != nil {
+		return err
+	}
+	n.Spec.Taints = nil // the admission plugin's, which the node controller would remove
+	return kube.Update(ctx, n)
 }
 
 // placementActive waits until a pod that a migration in the default namespace asks

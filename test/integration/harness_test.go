@@ -69,15 +69,8 @@ func newWorldOf(t *testing.T, k kind) *world {
 	w := &world{plane: newPlane(), t: t, ctx: t.Context(), kind: k, namespace: fmt.Sprintf("test-%d", namespaces.n)}
 	namespaces.Unlock()
 	w.must(kube.Create(w.ctx, &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: w.namespace}}))
-	for _, node := range []string{nodeA, nodeB} {
-		agent := w.make("agent-"+node, node, func(p *corev1.Pod) {
-			p.Labels = map[string]string{labelName: v1alpha1.AgentName}
-			p.Annotations = map[string]string{v1alpha1.AnnotationNodeFacts: nodeFacts}
-		})
-		running(agent)
-		agent.Status.Conditions = []corev1.PodCondition{{Type: corev1.PodReady, Status: corev1.ConditionTrue}}
-		w.must(kube.Status().Update(w.ctx, agent))
-	}
+	w.agent(nodeA)
+	w.agent(nodeB)
 	ctx, stop := context.WithCancel(context.Background())
 	var done sync.WaitGroup
 	done.Go(func() { nodes{plane: w.plane, namespace: w.namespace}.run(ctx) })
@@ -91,6 +84,18 @@ func (w *world) must(err error) {
 	if err != nil {
 		w.t.Fatal(err)
 	}
+}
+
+// agent makes the node agent of a node, which is ready.
+func (w *world) agent(node string) {
+	w.t.Helper()
+	agent := w.make("agent-"+node, node, func(p *corev1.Pod) {
+		p.Labels = map[string]string{labelName: v1alpha1.AgentName}
+		p.Annotations = map[string]string{v1alpha1.AnnotationNodeFacts: nodeFacts}
+	})
+	running(agent)
+	agent.Status.Conditions = []corev1.PodCondition{{Type: corev1.PodReady, Status: corev1.ConditionTrue}}
+	w.must(kube.Status().Update(w.ctx, agent))
 }
 
 // make makes a pod on a node.

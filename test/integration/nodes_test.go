@@ -45,7 +45,7 @@ func (n nodes) run(ctx context.Context) {
 
 func (n nodes) pods(ctx context.Context) {
 	var list corev1.PodList
-	if seen.List(ctx, &list, client.InNamespace(n.namespace)) != nil {
+	if seen.List(ctx, &list, client.InNamespace(n.namespace), client.UnsafeDisableDeepCopy) != nil {
 		return
 	}
 	n.reap(list.Items)
@@ -90,8 +90,11 @@ func schedule(pod *corev1.Pod) string {
 		return nodeA
 	}
 	field := affinity.NodeAffinity.RequiredDuringSchedulingIgnoredDuringExecution.NodeSelectorTerms[0].MatchFields[0]
+	if field.Operator == corev1.NodeSelectorOpIn {
+		return field.Values[0]
+	}
 	for _, name := range []string{nodeA, nodeB} {
-		if slices.Contains(field.Values, name) == (field.Operator == corev1.NodeSelectorOpIn) {
+		if !slices.Contains(field.Values, name) {
 			return name
 		}
 	}
@@ -148,7 +151,7 @@ func running(pod *corev1.Pod) {
 
 func (n nodes) legs(ctx context.Context) {
 	var list v1alpha1.CheckpointTransferList
-	if seen.List(ctx, &list, client.InNamespace(n.namespace)) != nil {
+	if seen.List(ctx, &list, client.InNamespace(n.namespace), client.UnsafeDisableDeepCopy) != nil {
 		return
 	}
 	for i := range list.Items {
