@@ -10,6 +10,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"ms2m.dev/ms2m/api/v1alpha1"
 	"ms2m.dev/ms2m/examples/load"
@@ -90,6 +91,16 @@ func (tr *trial) until(done func(*v1alpha1.StatefulMigration) bool) {
 	if !done(tr.m) {
 		tr.Fatalf("it ended before: %s", harness.Summary(tr.m))
 	}
+}
+
+// look reads the migration as it is now.
+func (tr *trial) look() {
+	tr.Helper()
+	now := &v1alpha1.StatefulMigration{}
+	if err := lab.Client.Get(tr.ctx, client.ObjectKeyFromObject(tr.m), now); err != nil {
+		tr.Fatal(err)
+	}
+	tr.m = now
 }
 
 // tells follows the migration until one of its conditions is not True for that reason.

@@ -2,23 +2,18 @@ package integration
 
 import (
 	"fmt"
-	"math/rand/v2"
-	"os"
-	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
 
 	"k8s.io/apimachinery/pkg/api/meta"
 	"k8s.io/apimachinery/pkg/types"
-	kwatch "k8s.io/apimachinery/pkg/watch"
 	"k8s.io/utils/clock"
 	"k8s.io/utils/ptr"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"ms2m.dev/ms2m/api/v1alpha1"
 	"ms2m.dev/ms2m/internal/controller"
-	"ms2m.dev/ms2m/internal/failpoint"
 	"ms2m.dev/ms2m/internal/kubelet"
 	"ms2m.dev/ms2m/sdk/handover"
 )
@@ -185,107 +180,5 @@ func TestTimeToLive(t *testing.T) {
 			}
 			w.clean()
 		})
-	}
-}
-
-// TestCancelAtEveryEffect deletes the object just before and just after an effect of
-// the manager: the migration is as if it had never been, or finished. With
-// everyEffect set in the environment no effect is left out.
-func TestCancelAtEveryEffect(t *testing.T) {
-	t.Parallel()
-	draw := rand.New(rand.NewPCG(3, 4))
-	for _, k := range []kind{standalone, sequential} {
-		step, first := 3*k.replicas, []int{draw.IntN(3), draw.IntN(3)}
-		if os.Getenv(everyEffect) != "" {
-			step, first = 1, []int{0, 0}
-		}
-		t.Run(k.name, func(t *testing.T) {
-			t.Parallel()
-			whole := restart(t, k, nil)
-			for i, side := range []failpoint.Side{failpoint.Before, failpoint.After} {
-				for n := first[i]; n < len(whole.effects); n += step {
-					t.Run(fmt.Sprintf("%s-%03d-%s", side, n+1, whole.effects[n].name), func(t *testing.T) {
-						t.Parallel()
-						cancel(t, k, death{whole.effects[n], side})
-					})
-				}
-			}
-		})
-	}
-}
-
-// cancel deletes a migration at an effect of its manager.
-func cancel(t *testing.T, k kind, at death) {
-	t.Helper()
-	w := newWorldOf(t, k)
-	before := w.inventory(w.source.Name)
-	var mu sync.Mutex
-	nth, deleted := map[string]int{}, false
-	w.start(func(e failpoint.Effect) bool {
-		mu.Lock()
-		defer mu.Unlock()
-		if e.Side == failpoint.Before {
-			nth[e.Name]++
-		}
-		if !deleted && e.Side == at.side && e.Name == at.name && nth[e.Name] == at.nth {
-			deleted = true
-			if err := kube.Delete(w.ctx, w.migration()); client.IgnoreNotFound(err) != nil {
-				t.Error(err)
-			}
-		}
-		return false
-	})
-	last := w.follow()
-	w.create()
-	w.eventually("the end", func() bool {
-		mu.Lock()
-		defer mu.Unlock()
-		m, gone := last()
-		return gone || !deleted && m != nil && m.Status.Phase == v1alpha1.PhaseCompleted && len(m.Finalizers) == 0
-	})
-	mu.Lock()
-	if !deleted && at.nth == 1 { // how often something is done may differ from run to run
-		t.Errorf("it had no %v: %v", at.occurrence, nth)
-	}
-	mu.Unlock()
-	m, _ := last()
-	w.mu.Lock()
-	committed := len(w.commits) > 0
-	w.mu.Unlock()
-	w.eventually("one pod of each", func() bool { return len(w.pods()) == k.replicas })
-	name := w.source.Name
-	if committed {
-		if pod := w.moved(m); pod != nil {
-			name = pod.Name
-		}
-	} else {
-		w.stayed()
-	}
-	w.clean()
-	w.unchanged(before, name)
-}
-
-// follow follows the migration; last is how it was last, and whether it is gone.
-func (w *world) follow() (last func() (m *v1alpha1.StatefulMigration, gone bool)) {
-	w.t.Helper()
-	watch, err := kube.Watch(w.ctx, &v1alpha1.StatefulMigrationList{}, client.InNamespace(w.namespace))
-	w.must(err)
-	w.t.Cleanup(watch.Stop)
-	var mu sync.Mutex
-	var seen *v1alpha1.StatefulMigration
-	var gone bool
-	go func() {
-		for e := range watch.ResultChan() {
-			if m, ok := e.Object.(*v1alpha1.StatefulMigration); ok {
-				mu.Lock()
-				seen, gone = m, e.Type == kwatch.Deleted
-				mu.Unlock()
-			}
-		}
-	}()
-	return func() (*v1alpha1.StatefulMigration, bool) {
-		mu.Lock()
-		defer mu.Unlock()
-		return seen, gone
 	}
 }
