@@ -164,3 +164,18 @@ func TestTerminal(t *testing.T) {
 	}
 	run(t, "Dancing", []row{{name: "a later version's", phase: "Dancing"}})
 }
+
+// fences checks what TAKEOVER fences off.
+func fences(pod string) func(*testing.T, migration.Plan) {
+	return func(t *testing.T, p migration.Plan) {
+		if c := p.Action.(migration.Send).Command; c.FencePodUID != pod {
+			t.Errorf("fences %q off, want %q", c.FencePodUID, pod)
+		}
+		for _, c := range p.Status.Conditions {
+			if c.Type == v1alpha1.ConditionTakeover && c.Status == metav1.ConditionTrue {
+				return
+			}
+		}
+		t.Error("no condition tells about the takeover")
+	}
+}

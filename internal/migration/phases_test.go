@@ -8,7 +8,6 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-
 	"k8s.io/utils/ptr"
 
 	"ms2m.dev/ms2m/api/v1alpha1"
@@ -388,19 +387,4 @@ func recorded(f *migration.Facts) {
 // notPaused is a copy that woke outside the safe point.
 func notPaused(f *migration.Facts) {
 	target(handover.Void, func(r *handover.Report) { r.Reason = handover.ReasonNotPaused })(f)
-}
-
-// fences checks what TAKEOVER fences off.
-func fences(pod string) func(*testing.T, migration.Plan) {
-	return func(t *testing.T, p migration.Plan) {
-		if c := p.Action.(migration.Send).Command; c.FencePodUID != pod {
-			t.Errorf("fences %q off, want %q", c.FencePodUID, pod)
-		}
-		for _, c := range p.Status.Conditions {
-			if c.Type == v1alpha1.ConditionTakeover && c.Status == metav1.ConditionTrue {
-				return
-			}
-		}
-		t.Error("no condition tells about the takeover")
-	}
 }

@@ -226,11 +226,11 @@ func TestTwoNodesAtOnce(t *testing.T) {
 	onOne, onTwo := active(at(0, "x", "a", "n1")), active(at(0, "x", "b", "n2"))
 	for round := range 4 {
 		young := []queue.Migration{at(10+round, "x", "young-1", "n1"), at(10+round, "x", "young-2", "n2")}
-		all := append(young, wants, onTwo)
-		if round%2 == 0 { // the one on n1 has ended
-			all = append(young, wants, onOne)
+		in := onTwo
+		if round%2 == 0 { // it has ended, and one on n1 is active
+			in = onOne
 		}
-		verdicts := queue.Decide(all, queue.Limits{Migrations: 9, PerNode: 1})
+		verdicts := queue.Decide(slices.Concat(young, []queue.Migration{wants, in}), queue.Limits{Migrations: 9, PerNode: 1})
 		if verdicts[young[0].UID].Begin || verdicts[young[1].UID].Begin {
 			t.Fatalf("somebody younger takes one of the two nodes: %v", verdicts)
 		}
