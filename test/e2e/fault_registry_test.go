@@ -55,10 +55,11 @@ func TestFaultRegistry(t *testing.T) {
 		tr := begin(t, nil)
 		tr.migrate(nil)
 		tr.reach(v1alpha1.PhaseCheckpointing)
-		tr.hit(lock(tr.ctx))
+		unlock := tr.hit(lock(tr.ctx))
 		tr.tells(v1alpha1.ConditionTransferred, v1alpha1.TransferReasonUnauthorized)
 		tr.hit(lab.GiveRegistryPassword(tr.ctx))
 		tr.completes()
+		unlock() // the judge has no password
 		tr.targetServes()
 	})
 }

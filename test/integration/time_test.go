@@ -2,22 +2,25 @@ package integration
 
 import (
 	"fmt"
+	"sync/atomic"
 	"testing"
 	"time"
 
 	"k8s.io/apimachinery/pkg/api/meta"
 	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/utils/clock"
 	"k8s.io/utils/ptr"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"ms2m.dev/ms2m/api/v1alpha1"
+	"ms2m.dev/ms2m/internal/controller"
 	"ms2m.dev/ms2m/internal/kubelet"
 	"ms2m.dev/ms2m/sdk/handover"
 )
 
-// TestDeadlines lets each phase's deadline pass, and that of the whole in each phase:
+// TestEveryDeadline lets each phase's deadline pass, and that of the whole in each phase:
 // the source is left as it was. What the planner does at each is in internal/migration.
-func TestDeadlines(t *testing.T) {
+func TestEveryDeadline(t *testing.T) {
 	t.Parallel()
 	const short = 2 // seconds
 	own := map[v1alpha1.MigrationPhase]struct {
@@ -38,9 +41,11 @@ func TestDeadlines(t *testing.T) {
 			want["own"] = [2]string{d.reason, d.message}
 		}
 		if phase != v1alpha1.PhasePending {
-			// Long enough to come so far on a busy machine; the message tells how far it came.
-			deadlines["whole"] = func(m *v1alpha1.StatefulMigration) { m.Spec.Deadlines.TotalSeconds = 20 }
-			want["whole"] = [2]string{"DeadlineExceeded", "deadlines.totalSeconds (20), in the phase " + string(phase)}
+			deadlines["whole"] = func(m *v1alpha1.StatefulMigration) {
+				const long = 86400
+				m.Spec.Deadlines = v1alpha1.Deadlines{TotalSeconds: 3600, CheckpointSeconds: long, TransferSeconds: long, RestoreSeconds: long, ReplaySeconds: long, FinalizeSeconds: long}
+			}
+			want["whole"] = [2]string{"DeadlineExceeded", "deadlines.totalSeconds (3600), in the phase " + string(phase)}
 		}
 		for name, set := range deadlines {
 			t.Run(fmt.Sprintf("%s-%s", phase, name), func(t *testing.T) {
@@ -50,8 +55,12 @@ func TestDeadlines(t *testing.T) {
 				w.mu.Lock()
 				stop(w)
 				w.mu.Unlock()
-				w.start(nil)
+				later := w.startTimed()
 				w.create(set)
+				if name == "whole" {
+					w.phase(phase)
+					later(time.Hour)
+				}
 				m := w.failed(want[name][0], want[name][1])
 				if m.Status.EndedAt == nil {
 					t.Error("nothing tells when it ended")
@@ -77,8 +86,10 @@ func TestOverdue(t *testing.T) {
 		w.must(kube.Patch(w.ctx, w.source, client.RawPatch(types.MergePatchType, []byte(`{"metadata":{"finalizers":`+finalizers+`}}`))))
 	}
 	stay(`["test.ms2m.dev/stay"]`)
-	w.start(nil)
-	w.create(func(m *v1alpha1.StatefulMigration) { m.Spec.Deadlines.TotalSeconds = 30 })
+	later := w.startTimed()
+	w.create(func(m *v1alpha1.StatefulMigration) { m.Spec.Deadlines.TotalSeconds = 600 })
+	w.eventually("COMMIT", func() bool { return meta.IsStatusConditionTrue(w.see().Status.Conditions, v1alpha1.ConditionCommitted) })
+	later(10 * time.Minute)
 	w.eventually("what tells of it", func() bool { return meta.IsStatusConditionTrue(w.see().Status.Conditions, v1alpha1.ConditionOverdue) })
 	if m := w.see(); !meta.IsStatusConditionTrue(m.Status.Conditions, v1alpha1.ConditionCommitted) || m.Status.Phase != v1alpha1.PhaseFinalizing {
 		t.Errorf("phase %s, %+v", m.Status.Phase, m.Status.Conditions)
@@ -86,6 +97,28 @@ func TestOverdue(t *testing.T) {
 	stay("null")
 	w.moved(w.phase(v1alpha1.PhaseCompleted))
 	w.clean()
+}
+
+// ahead is a clock that can be put forward.
+type ahead struct {
+	clock.RealClock
+	by atomic.Int64
+}
+
+func (a *ahead) Now() time.Time                  { return a.RealClock.Now().Add(time.Duration(a.by.Load())) }
+func (a *ahead) Since(t time.Time) time.Duration { return a.Now().Sub(t) }
+
+// startTimed starts a manager whose clock later puts forward. The migration is
+// touched, since the manager's alarms go by the real time.
+func (w *world) startTimed() (later func(time.Duration)) {
+	w.t.Helper()
+	c := &ahead{}
+	w.start(nil, func(r *controller.Reconciler) { r.Clock = c })
+	return func(d time.Duration) {
+		c.by.Add(int64(d))
+		touch := client.RawPatch(types.MergePatchType, []byte(`{"metadata":{"annotations":{"test.ms2m.dev/touched":"yes"}}}`))
+		w.must(kube.Patch(w.ctx, w.migration(), touch))
+	}
 }
 
 // TestBackoffLimit counts the checkpoints that are taken of a source whose kubelet
