@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"reflect"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -26,9 +27,14 @@ type scope struct {
 	key     types.NamespacedName
 }
 
+// stale is how long a cache is waited for before something is done again that it does
+// not show: doing it twice is doing it once, but not for nothing.
+const stale = 100 * time.Millisecond
+
 // run observes, plans and acts until there is nothing to do now. The status is
 // written before each action that it announces: see package migration.
 func (s *scope) run(ctx context.Context) (ctrl.Result, error) {
+	var last migration.Action
 	for range maxSteps {
 		facts, err := s.observe(ctx)
 		if err != nil {
@@ -49,6 +55,11 @@ func (s *scope) run(ctx context.Context) (ctrl.Result, error) {
 			log.FromContext(ctx).V(1).Info("waiting", "for", plan.For, "until", plan.Until)
 			return s.until(plan.Until), nil
 		}
+		if reflect.DeepEqual(plan.Action, last) {
+			// The cache does not show yet what was done just now; it will wake us.
+			return ctrl.Result{RequeueAfter: stale}, nil
+		}
+		last = plan.Action
 		name := migration.Name(plan.Action)
 		if err := s.act(ctx, plan.Action); err != nil {
 			if done, result, err := s.failed(ctx, name, err); done {

@@ -47,9 +47,9 @@ func TestChaos(t *testing.T) {
 	}
 }
 
-// What a migration may write and tell, for each hop: a quiet one needs a third of it.
+// What a migration may write and tell, for each hop: a quiet one needs half of it.
 const (
-	writesPerHop = 150
+	writesPerHop = 80
 	eventsPerHop = 60
 )
 
