@@ -86,6 +86,11 @@ e2e-full: build ## the same with every combination of loads, queues and losses: 
 	go test -c -o $(bin)/e2e.test ./test/e2e
 	$(inlab) -nodes 3 -- $(bin)/e2e.test -test.v -test.timeout 3h $(if $(RUN),-test.run '$(RUN)') -full -config $(CURDIR)/config
 
+.PHONY: faults
+faults: build ## manager and agents die at effects drawn by a seed, all over migrations in the lab (DEATHS=n of each strategy, SEED=n)
+	go test -c -o $(bin)/e2e.test ./test/e2e
+	$(inlab) -nodes 3 -- $(bin)/e2e.test -test.v -test.timeout 90m -test.run '^(TestEffects|TestAgentKilled)$$' -deaths $(or $(DEATHS),6) $(if $(SEED),-seed $(SEED)) -config $(CURDIR)/config
+
 .PHONY: pause
 pause: build ## measure the parts of the pause at the checkpoint (ROUNDS=n)
 	go build -o $(bin)/pause ./test/pause
@@ -108,6 +113,7 @@ $(bin)/lab:
 build: $(bin)/lab deps ## the programs, into bin/
 	go build -o $(bin)/ ./cmd/manager ./cmd/node-agent ./test/demo ./test/inlab ./test/csi
 	go build -tags '$(shim)' -o $(bin)/ ./cmd/containerd-shim-ms2m-v1
+	go build -tags failpoints -o $(bin)/manager-failpoints ./cmd/manager
 	cd examples && go build -o $(bin)/ ./counter
 
 .PHONY: lab-up lab-down

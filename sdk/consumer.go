@@ -54,7 +54,7 @@ func New(cfg Config) (*Consumer, error) {
 		inbox: newInbox(),
 		epoch: time.Now(),
 		in: handover.New(handover.Config{
-			Queue: cfg.Queue, Prefetch: cfg.Prefetch, Concurrency: cfg.Concurrency, Incarnation: rand.Text(),
+			Queue: cfg.Queue, Prefetch: cfg.Prefetch, Remember: cfg.Remember, Concurrency: cfg.Concurrency, Incarnation: rand.Text(),
 			Identity: identity, Digest: cfg.Digest,
 		}),
 	}
@@ -257,7 +257,7 @@ func (c *Consumer) onSession(s *session, e handover.Effect) error {
 		m := e.Item.Payload.(*Message)
 		return s.entry(handover.EntryConfirmed{Item: e.Item}, e.Queue, m.entry(e.Item), m.Body)
 	case handover.PublishEnd:
-		return s.entry(handover.EndConfirmed{}, e.Queue, handover.EntryHeader{
+		return s.entry(handover.EndConfirmed{Migration: e.Migration}, e.Queue, handover.EntryHeader{
 			Kind: handover.EntryEnd, Number: e.Number, Digest: e.Digest, Released: e.Released, Takeover: e.Takeover}, nil)
 	case handover.Fence:
 		return s.takeFence(e.Pod)

@@ -6,6 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"strconv"
+	"strings"
 	"syscall"
 	"time"
 
@@ -18,8 +20,8 @@ import (
 // A manager that is built with the tag failpoints logs each effect that it has, and
 // dies at one of them, for tests in the lab.
 const (
-	// envDeath is where it dies: number and side of the effect, as 17/after; if it is
-	// not set, nowhere.
+	// envDeath is where it dies: number of the effect, or its name for the first of that
+	// name, and side, as 17/after or Checkpoint/during; if it is not set, nowhere.
 	envDeath = "MS2M_FAILPOINT"
 	// envSpent is a file that tells the next process in this pod that it has died.
 	envSpent = "MS2M_FAILPOINT_SPENT"
@@ -38,7 +40,7 @@ func instrument(r *controller.Reconciler) error {
 		if e.Side == failpoint.Before {
 			log.Info("effect", "n", e.N, "name", e.Name)
 		}
-		return death != nil && e.N == death.N && e.Side == death.Side
+		return death != nil && (e.N == death.N || e.Name == death.Name) && e.Side == death.Side
 	}, die)
 	r.Client, r.Kubelet = points.API(r.Client), points.Kubelet(r.Kubelet)
 	r.Registry, r.Brokers = points.Registry(r.Registry), points.Brokers(r.Brokers)
@@ -52,9 +54,17 @@ func planned() (*failpoint.Effect, error) {
 	if value == "" {
 		return nil, nil
 	}
-	e := &failpoint.Effect{}
-	if _, err := fmt.Sscanf(value, "%d/%s", &e.N, &e.Side); err != nil {
-		return nil, fmt.Errorf("%s is %q, want number and side of an effect, as 17/after: %w", envDeath, value, err)
+	which, side, _ := strings.Cut(value, "/")
+	e := &failpoint.Effect{Side: failpoint.Side(side)}
+	switch e.Side {
+	case failpoint.Before, failpoint.During, failpoint.After:
+	default:
+		return nil, fmt.Errorf("%s is %q, want number or name of an effect, and side, as 17/after or Checkpoint/during", envDeath, value)
+	}
+	if n, err := strconv.Atoi(which); err == nil {
+		e.N = n
+	} else {
+		e.Name = which
 	}
 	if os.Getenv(envSpent) == "" {
 		return nil, fmt.Errorf("%s is missing: the next process would die, too", envSpent)
@@ -65,7 +75,8 @@ func planned() (*failpoint.Effect, error) {
 	return e, nil
 }
 
-// die ends the process as a kill does: nothing is flushed, nothing is given back.
+// die ends the process as a kill does: nothing is flushed, nothing is given back. (A
+// container's first process does not get a SIGKILL of its own.)
 func die(e failpoint.Effect) {
 	if e.Side == failpoint.During {
 		<-time.After(amidst)
@@ -75,6 +86,5 @@ func die(e failpoint.Effect) {
 		return
 	}
 	ctrl.Log.Info("failpoint: dies", "n", e.N, "side", string(e.Side), "name", e.Name)
-	_ = syscall.Kill(os.Getpid(), syscall.SIGKILL)
-	select {}
+	os.Exit(128 + int(syscall.SIGKILL))
 }

@@ -178,7 +178,7 @@ func (w *walk) step(ev handover.Event) {
 		case handover.PublishEntry:
 			w.pending = append(w.pending, handover.EntryConfirmed{Item: e.Item})
 		case handover.PublishEnd:
-			w.pending = append(w.pending, handover.EndConfirmed{})
+			w.pending = append(w.pending, handover.EndConfirmed{Migration: e.Migration})
 		case handover.Release:
 			w.pending = append(w.pending, handover.Released{})
 		case handover.WriteDecision:

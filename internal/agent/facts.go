@@ -13,6 +13,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/utils/clock"
 	"ms2m.dev/ms2m/api/v1alpha1"
+	"ms2m.dev/ms2m/internal/nodefacts"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/log"
 )
@@ -118,7 +119,7 @@ func (n Node) Facts(ctx context.Context) (v1alpha1.NodeFacts, error) {
 	f.Kernel = unix.ByteSliceToString(uts.Release[:])
 	f.CRIU, _ = n.CRIU(ctx) // the installer says why it does not answer
 	info, err := os.ReadFile(n.Proc + "/cpuinfo")
-	f.CPU, f.Features = cpuinfo(string(info))
+	f.CPU, f.Features = nodefacts.CPUInfo(string(info))
 	var archives, stage error
 	f.ArchiveFreeBytes, archives = free(n.Archives)
 	f.StageFreeBytes, stage = free(n.Stage)

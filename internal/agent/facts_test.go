@@ -6,7 +6,6 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
-	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -21,43 +20,6 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/client/fake"
 )
-
-func TestCPUInfo(t *testing.T) {
-	for name, tc := range map[string]struct{ text, model, flags string }{
-		"x86":               {"processor\t: 0\nmodel\t\t: 85\nmodel name\t: A: processor\nflags\t\t: sse fpu\nbugs\t\t: l1tf\n\nprocessor\t: 1\nmodel name\t: A: processor\nflags\t\t: sse fpu\n", "A: processor", "fpu sse"},
-		"unlike processors": {"model name\t: big\nflags\t: b a c\n\nmodel name\t: small\nflags\t: c b d\n", "big", "b c"},
-		"arm64":             {"processor\t: 0\nFeatures\t: fp asimd\nCPU implementer\t: 0x41\nCPU part\t: 0xd0c\n", "implementer 0x41 part 0xd0c", "asimd fp"},
-		"no end of line":    {"flags: a", "", "a"},
-		"nothing":           {"", "", ""},
-	} {
-		if model, flags := cpuinfo(tc.text); model != tc.model || strings.Join(flags, " ") != tc.flags {
-			t.Errorf("%s: %q %q", name, model, flags)
-		}
-	}
-}
-
-func FuzzCPUInfo(f *testing.F) {
-	f.Add("model name\t: x\nflags\t: b a\n\nflags: a c\n")
-	f.Add("Features: \xff a\r\n:\nflags")
-	f.Fuzz(func(t *testing.T, text string) {
-		model, flags := cpuinfo(text)
-		if !slices.IsSorted(flags) || len(slices.Compact(slices.Clone(flags))) != len(flags) {
-			t.Errorf("flags %q", flags)
-		}
-		for _, s := range flags {
-			if s == "" || !strings.Contains(text, s) || strings.ContainsAny(s, " \t\n") {
-				t.Errorf("flag %q", s)
-			}
-		}
-		if strings.Contains(model, "\n") {
-			t.Errorf("model %q", model)
-		}
-		// A processor more can only take flags away.
-		if _, less := cpuinfo(text + "\nflags: a\n"); len(flags) > 0 && len(less) > 1 {
-			t.Errorf("%q after %q", less, flags)
-		}
-	})
-}
 
 func TestNodeFacts(t *testing.T) {
 	proc := t.TempDir()

@@ -273,10 +273,11 @@ func (t *thaw) letGo(ctx context.Context) {
 	t.thawed = time.Now()
 }
 
-// release lets a container go that containerd has left frozen: when its client hangs up
-// (the manager dies, or the kubelet does) it gives the checkpoint up, and its own
-// Resume is cancelled with the rest. It tries that before it removes the directory, so
-// that this one does not interfere; a container that runs is refused, which does no harm.
+// release lets a container go that containerd may have left frozen: when its client
+// hangs up (the manager dies, or the kubelet does) it gives the checkpoint up, and what
+// becomes of its own Resume, with the same cancelled context, is left to chance. It tries
+// that before it removes the directory, so that this one does not interfere; of a
+// container that runs it is refused, which does no harm.
 func (t *thaw) release(ctx context.Context) {
 	if !t.thawed.IsZero() {
 		return

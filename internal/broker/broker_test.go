@@ -4,6 +4,10 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"io"
+	"log"
+	"net/http"
+	"net/http/httptest"
 	"strings"
 	"sync"
 	"testing"
@@ -193,6 +197,28 @@ func TestUnavailable(t *testing.T) {
 			t.Errorf("%v", err)
 		}
 		pool.Release(c)
+	}
+}
+
+// TestUnknownAuthority: a broker that shows a certificate of an unknown authority gets
+// no password.
+func TestUnknownAuthority(t *testing.T) {
+	server := httptest.NewUnstartedServer(http.NotFoundHandler())
+	server.Config.ErrorLog = log.New(io.Discard, "", 0)
+	server.StartTLS()
+	defer server.Close()
+	w := &wakes{c: make(chan struct{}, 1)}
+	pool := broker.NewPool(clock.RealClock{}, w.wake)
+	defer pool.Close()
+	c := pool.Acquire("amqps://user:secret@" + server.Listener.Addr().String() + "/")
+	defer pool.Release(c)
+	w.wait(t, "a failed try", func() bool {
+		_, err := c.Look(context.Background(), "q")
+		return err != nil && !strings.Contains(err.Error(), "connecting")
+	})
+	_, err := c.Look(t.Context(), "q")
+	if !errors.Is(err, broker.ErrUnavailable) || !strings.Contains(err.Error(), "certificate") || strings.Contains(err.Error(), "secret") {
+		t.Errorf("%v, want that the certificate is refused", err)
 	}
 }
 

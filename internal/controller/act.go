@@ -32,6 +32,8 @@ func (s *scope) act(ctx context.Context, action migration.Action) error {
 		return nil
 	case migration.CreateTransfer:
 		return s.createTransfer(ctx, a)
+	case migration.Withdraw:
+		return s.withdraw(ctx, a)
 	case migration.CreateTarget:
 		return s.createTarget(ctx, a)
 	case migration.AdmitTarget:
@@ -200,7 +202,23 @@ func (s *scope) createTransfer(ctx context.Context, a migration.CreateTransfer) 
 	if err := controllerutil.SetControllerReference(s.object, t, s.Client.Scheme()); err != nil {
 		return migration.Fatal(migration.ReasonTransferFailed, err)
 	}
-	return apiError(migration.ReasonTransferFailed, s.create(ctx, t))
+	err := s.create(ctx, t)
+	if a.Spec.Direction == v1alpha1.TransferSweep && apierrors.HasStatusCause(err, corev1.NamespaceTerminatingCause) {
+		// Its namespace is being deleted, and would have to wait for us.
+		return s.did(migration.StepUnswept, nil)
+	}
+	return apiError(migration.ReasonTransferFailed, err)
+}
+
+func (s *scope) withdraw(ctx context.Context, a migration.Withdraw) error {
+	if err := s.createTransfer(ctx, a.Leg); err != nil {
+		return err
+	}
+	t := &v1alpha1.CheckpointTransfer{ObjectMeta: metav1.ObjectMeta{Name: a.Leg.Name, Namespace: s.object.Namespace}}
+	if err := client.IgnoreNotFound(s.Client.Delete(ctx, t)); err != nil {
+		return apiError(migration.ReasonUnavailable, err)
+	}
+	return s.did(migration.StepWithdrawn(a.Pod), nil)
 }
 
 func (s *scope) createTarget(ctx context.Context, a migration.CreateTarget) error {

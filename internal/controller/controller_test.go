@@ -360,3 +360,31 @@ func TestDeletesByUID(t *testing.T) {
 		t.Errorf("the target keeps the label, or its gate is closed: %v, %v", pod.Labels, pod.Status.Conditions)
 	}
 }
+
+// TestTerminatingNamespace: a migration whose namespace is being deleted does not wait
+// for a leg that nobody can make there any more.
+func TestTerminatingNamespace(t *testing.T) {
+	r := newRig(t, object(v1alpha1.PhaseCheckpointing, buffered, func(m *v1alpha1.StatefulMigration) {
+		m.Status.Attempt = 2
+		meta.SetStatusCondition(&m.Status.Conditions, metav1.Condition{Type: v1alpha1.ConditionSucceeded, Status: metav1.ConditionFalse, Reason: "Cancelled"})
+		meta.SetStatusCondition(&m.Status.Conditions, metav1.Condition{Type: v1alpha1.ConditionCommitted, Status: metav1.ConditionFalse, Reason: "Aborted"})
+	}), interceptor.Funcs{
+		Create: func(context.Context, client.WithWatch, client.Object, ...client.CreateOption) error {
+			err := apierrors.NewForbidden(schema.GroupResource{Resource: "checkpointtransfers"}, "sweep", errors.New("it is being terminated"))
+			err.ErrStatus.Details.Causes = []metav1.StatusCause{{Type: corev1.NamespaceTerminatingCause}}
+			return err
+		},
+	}).connected()
+	r.says(sourceUID, handover.Status{State: handover.Live, Attempt: 2, Decision: handover.Aborted})
+	r.expectSend(handover.Hello, nil).AnyTimes()
+	r.broker.EXPECT().DeleteQueue(gomock.Any(), handover.ReplayQueue(uid))
+	r.broker.EXPECT().RemoveHold(gomock.Any(), gomock.Any(), uid).Times(4)
+	r.broker.EXPECT().RemoveDecision(gomock.Any(), uid)
+	r.broker.EXPECT().Forget(gomock.Any()).AnyTimes()
+	r.brokers.EXPECT().Release(r.broker)
+	r.reconcile()
+	m := r.get()
+	if c := meta.FindStatusCondition(m.Status.Conditions, v1alpha1.ConditionCleanedUp); m.Status.Phase != v1alpha1.PhaseFailed || len(m.Finalizers) != 0 || c == nil || c.Status != metav1.ConditionFalse {
+		t.Errorf("phase %s, finalizers %v, cleaned up %+v", m.Status.Phase, m.Finalizers, c)
+	}
+}

@@ -5,6 +5,8 @@ import (
 	"encoding/pem"
 	"errors"
 	"fmt"
+	"io"
+	"log"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
@@ -59,6 +61,25 @@ func TestThroughProxy(t *testing.T) {
 	}
 	if want := "/api/v1/nodes/node-a/proxy/checkpoint/ns/counter-0/main"; got.Method != http.MethodPost || got.URL.Path != want {
 		t.Errorf("%s %s", got.Method, got.URL)
+	}
+}
+
+// TestUnknownAuthorityIsRefused: a kubelet that shows another authority's certificate
+// gets no token, and a configuration that does not check is not made by anything here.
+func TestUnknownAuthorityIsRefused(t *testing.T) {
+	server := httptest.NewTLSServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		t.Errorf("a stranger got %v", r.Header)
+	}))
+	server.Config.ErrorLog = log.New(io.Discard, "", 0)
+	defer server.Close()
+	c := longAgo()
+	k, err := kubelet.ThroughProxy(&rest.Config{Host: server.URL, BearerToken: "token"}, c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c.Step(time.Minute)
+	if _, err := checkpoint(k); err == nil || !strings.Contains(err.Error(), "certificate") || strings.Contains(err.Error(), "token") {
+		t.Errorf("%v, want that the certificate is refused", err)
 	}
 }
 

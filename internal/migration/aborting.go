@@ -71,6 +71,9 @@ func (p *planner) abort() Plan {
 			grace := int64(1)
 			return p.act(DeletePod{Name: p.Target.Pod.Name, UID: p.Target.Pod.UID, Grace: &grace})
 		}
+		if leg, ok := p.awaited(); ok {
+			return p.act(leg)
+		}
 		return p.outlast("the target pod to go")
 	}
 	if plan := p.tidy(); plan != nil {
@@ -87,6 +90,18 @@ func (p *planner) endAbort() Plan {
 		return p.retryHop()
 	}
 	return p.fail()
+}
+
+// awaited is the end of the wait of a target that goes, for a checkpoint that was
+// not staged and never will be. The kubelet is inside the start of the container,
+// and takes the pod away only when the shim's patience has ended, after 90 s.
+func (p *planner) awaited() (Withdraw, bool) {
+	pod := p.Target.Pod
+	if p.status.CheckpointImage == nil || pod.Spec.NodeName == "" || p.Done[StepWithdrawn(pod.UID)] ||
+		p.Stage != nil && complete(p.Stage).Status == metav1.ConditionTrue {
+		return Withdraw{}, false
+	}
+	return Withdraw{Leg: p.stageLeg(pod), Pod: pod.UID}, true
 }
 
 // strayTarget reports whether a target pod of this migration exists whose UID

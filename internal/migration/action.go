@@ -58,6 +58,13 @@ type (
 		Name string
 		Spec v1alpha1.CheckpointTransferSpec
 	}
+	// Withdraw has the agent let the container of a pod that goes give up waiting for
+	// its checkpoint, which the deletion of the leg for it does: the leg is
+	// made, if there is none yet, and deleted.
+	Withdraw struct {
+		Leg CreateTransfer
+		Pod types.UID
+	}
 	// VerifyImage asks the repository for the checkpoint by its digest.
 	VerifyImage struct{ Reference string }
 	// CreateTarget makes the target pod.
@@ -132,6 +139,7 @@ func (ReadDecision) action()       {}
 func (WriteAbort) action()         {}
 func (Checkpoint) action()         {}
 func (CreateTransfer) action()     {}
+func (Withdraw) action()           {}
 func (VerifyImage) action()        {}
 func (CreateTarget) action()       {}
 func (AdmitTarget) action()        {}

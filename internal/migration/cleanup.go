@@ -95,7 +95,7 @@ func (p *planner) tidyNodes() Plan {
 // sweep removes archives of the hop's source that belong to no leg; nil: it is
 // done, or has had its time.
 func (p *planner) sweep() *Plan {
-	if !p.straysPossible() {
+	if !p.straysPossible() || p.Done[StepUnswept] {
 		return nil
 	}
 	var plan Plan
@@ -230,6 +230,11 @@ func (p *planner) abandon() Plan {
 func (p *planner) cleaned() {
 	if c := p.get(v1alpha1.ConditionCommitted); c != nil && c.Reason == ReasonMarksLeft {
 		p.set(v1alpha1.ConditionCleanedUp, metav1.ConditionFalse, ReasonMarksLeft, c.Message)
+		return
+	}
+	if p.Done[StepUnswept] {
+		p.set(v1alpha1.ConditionCleanedUp, metav1.ConditionFalse, ReasonAbandoned,
+			"an archive of the source may lie on the node %q: the namespace is being deleted, so that no agent could be asked to look", p.status.SourceNode)
 		return
 	}
 	p.set(v1alpha1.ConditionCleanedUp, metav1.ConditionTrue, ReasonDone, "nothing is left behind")

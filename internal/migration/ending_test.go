@@ -13,6 +13,12 @@ import (
 	"ms2m.dev/ms2m/sdk/handover"
 )
 
+// going is a target that was deleted and is still there.
+func going(f *migration.Facts) {
+	at := metav1.NewTime(now)
+	f.Target.Pod.DeletionTimestamp = &at
+}
+
 // done is after steps were done.
 func done(steps ...migration.Step) change {
 	return func(f *migration.Facts) {
@@ -44,13 +50,22 @@ func TestAborting(t *testing.T) {
 		}},
 		{name: "a target that was not recorded goes, too", change: all(live, func(f *migration.Facts) { f.Object.Status.TargetPodUID = "" }), action: "DeletePod", reason: "Gap"},
 		{name: "a stranger of the target's name stays", change: all(live, func(f *migration.Facts) { f.Target.Pod.UID = "x"; f.Target.Pod.Labels = nil }), action: "DeleteTransfers", reason: "Gap"},
-		{name: "the target is going", change: all(live, func(f *migration.Facts) { at := metav1.NewTime(now); f.Target.Pod.DeletionTimestamp = &at }), reason: "Gap"},
+		{name: "the target is going", change: all(live, going), reason: "Gap"},
+		{name: "the target is going, and waits for a checkpoint that nobody stages", change: all(live, going, func(f *migration.Facts) { f.Stage = nil }), action: "Withdraw", reason: "Gap", check: func(t *testing.T, p migration.Plan) {
+			if a := p.Action.(migration.Withdraw); a.Pod != targetUID || a.Leg.Spec.PodUID != targetUID || a.Leg.Spec.NodeName != "node-b" {
+				t.Errorf("%+v", a)
+			}
+		}},
+		{name: "… or that was being staged", change: all(live, going, func(f *migration.Facts) { f.Stage = leg("", "", "") }), action: "Withdraw", reason: "Gap"},
+		{name: "… until it was told", change: all(live, going, done(migration.StepWithdrawn(targetUID)), func(f *migration.Facts) { f.Stage = nil }), reason: "Gap"},
+		{name: "… which it was not if it never had a node", change: all(live, going, func(f *migration.Facts) { f.Stage, f.Target.Pod.Spec.NodeName = nil, "" }), reason: "Gap"},
 		{name: "the legs go", change: gone, action: "DeleteTransfers", reason: "Gap"},
 		{name: "the legs are going", change: all(gone, done(migration.StepTransfersDeleted)), reason: "Gap"},
 		{name: "after two attempts it is swept", change: all(gone, func(f *migration.Facts) {
 			f.Object.Status.Attempt, f.Source.Report.Status.Attempt = 2, 2
 		}), action: "CreateTransfer", reason: "Gap"},
 		{name: "the sweeping is waited for", change: all(gone, func(f *migration.Facts) { f.Object.Status.Attempt, f.Sweep = 2, leg("", "", "") }), reason: "Gap"},
+		{name: "it cannot be asked for", change: all(gone, done(migration.StepUnswept), func(f *migration.Facts) { f.Object.Status.Attempt = 2 }), action: "DeleteTransfers", reason: "Gap"},
 		{name: "but not for ever", change: all(gone, func(f *migration.Facts) { f.Object.Status.Attempt, f.Sweep = 2, leg("", "", "") }, func(f *migration.Facts) {
 			f.Now = f.Now.Add(time.Minute)
 			f.Source.Sent[handover.Hello] = migration.Sent{At: f.Now}

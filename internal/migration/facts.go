@@ -4,6 +4,7 @@ import (
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/types"
 
 	"ms2m.dev/ms2m/api/v1alpha1"
 	"ms2m.dev/ms2m/internal/owner"
@@ -134,7 +135,12 @@ const (
 	StepReplayQueueGone  Step = "ReplayQueueGone"
 	StepTargetHoldGone   Step = "TargetHoldGone"
 	StepMarksRemoved     Step = "MarksRemoved"
+	// StepUnswept is not to be able to have archives swept up.
+	StepUnswept Step = "Unswept"
 )
+
+// StepWithdrawn is to have had a pod's container give up waiting for its checkpoint.
+func StepWithdrawn(pod types.UID) Step { return Step("Withdrawn " + string(pod)) }
 
 // StepImageVerified is to have found an image in the repository.
 func StepImageVerified(reference string) Step { return Step("ImageVerified " + reference) }

@@ -12,6 +12,7 @@ import (
 
 	"ms2m.dev/ms2m/api/v1alpha1"
 	"ms2m.dev/ms2m/internal/migration"
+	"ms2m.dev/ms2m/internal/owner"
 	"ms2m.dev/ms2m/sdk/handover"
 )
 
@@ -182,7 +183,10 @@ func TestTotal(t *testing.T) {
 	committed := all(target(handover.Live), func(f *migration.Facts) {
 		condition(f.Object, v1alpha1.ConditionCommitted, metav1.ConditionTrue, "Committed")
 	})
-	back := all(total, func(f *migration.Facts) { f.Object.Status.Hop = 2 })
+	back := all(total, func(f *migration.Facts) {
+		f.Object.Status.Hop = 2
+		f.Object.Status.Owner = &v1alpha1.WorkloadReference{APIVersion: "apps/v1", Kind: string(owner.StatefulSet), Name: "counter", UID: ownerUID}
+	})
 	run(t, v1alpha1.PhaseFinalizing, []row{
 		{name: "after COMMIT, not yet", change: all(total, committed, later(59*time.Second)), action: "Send RETIRE to the source", check: overdue(false)},
 		{name: "after COMMIT there is only forward", change: all(total, committed, later(60*time.Second)), action: "Send RETIRE to the source", check: overdue(true)},

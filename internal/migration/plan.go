@@ -56,7 +56,7 @@ func (p *planner) step() Plan {
 		return Plan{Ended: true}
 	case p.abandoned():
 		return p.abandon()
-	case !known(phase):
+	case !Known(phase):
 		// A phase of a later version of MS2M: not ours to reset, nor to end.
 		return Plan{For: fmt.Sprintf("a manager that knows the phase %q", phase)}
 	case p.committed():
@@ -98,16 +98,6 @@ func (p *planner) step() Plan {
 	default:
 		return p.pending()
 	}
-}
-
-// known reports whether this version knows a phase.
-func known(phase v1alpha1.MigrationPhase) bool {
-	switch phase {
-	case "", v1alpha1.PhasePending, v1alpha1.PhaseCheckpointing, v1alpha1.PhaseTransferring, v1alpha1.PhaseRestoring,
-		v1alpha1.PhaseReplaying, v1alpha1.PhaseFinalizing, v1alpha1.PhaseCompleted, v1alpha1.PhaseFailed:
-		return true
-	}
-	return false
 }
 
 // Known reports whether a phase is one of this version.

@@ -60,15 +60,7 @@ func (p *planner) restore(deadline time.Time) Plan {
 	p.status.TargetNode = pod.Spec.NodeName
 	if p.Stage == nil {
 		p.set(v1alpha1.ConditionRestored, metav1.ConditionFalse, ReasonWaiting, "the node agent on %q is to stage the checkpoint", p.status.TargetNode)
-		return p.act(CreateTransfer{
-			Name: StageName(p.Object, pod.UID),
-			Spec: v1alpha1.CheckpointTransferSpec{
-				Direction: v1alpha1.TransferStage, NodeName: p.status.TargetNode,
-				MigrationUID: p.Object.UID, Attempt: p.status.Attempt,
-				PodName: pod.Name, PodUID: pod.UID, Container: p.status.Container,
-				Image: p.status.CheckpointImage.Reference,
-			},
-		})
+		return p.act(p.stageLeg(pod))
 	}
 	staged := complete(p.Stage)
 	switch staged.Status {
@@ -94,6 +86,19 @@ func (p *planner) restore(deadline time.Time) Plan {
 		p.set(v1alpha1.ConditionRestored, metav1.ConditionFalse, ReasonWaiting, "the checkpoint is staged; the copy has not answered yet")
 	}
 	return p.wait(deadline, "the copy in %q to answer", pod.Name)
+}
+
+// stageLeg is the leg that stages the checkpoint for a pod that has a node.
+func (p *planner) stageLeg(pod *corev1.Pod) CreateTransfer {
+	return CreateTransfer{
+		Name: StageName(p.Object, pod.UID),
+		Spec: v1alpha1.CheckpointTransferSpec{
+			Direction: v1alpha1.TransferStage, NodeName: pod.Spec.NodeName,
+			MigrationUID: p.Object.UID, Attempt: p.status.Attempt,
+			PodName: pod.Name, PodUID: pod.UID, Container: p.status.Container,
+			Image: p.status.CheckpointImage.Reference,
+		},
+	}
 }
 
 // target makes the target pod; nil: it is there. Its name is recorded before

@@ -30,6 +30,11 @@ func (w *world) act(a migration.Action) {
 			l.Name, l.Spec, l.CreationTimestamp = a.Name, a.Spec, metav1.NewTime(w.now)
 			w.legs[a.Name] = l
 		}
+	case migration.Withdraw:
+		w.act(a.Leg)
+		at := metav1.NewTime(w.now)
+		w.legs[a.Leg.Name].DeletionTimestamp = &at
+		w.done[migration.StepWithdrawn(a.Pod)] = true
 	case migration.VerifyImage:
 		w.done[migration.StepImageVerified(a.Reference)] = true
 	case migration.DeleteTransfers:

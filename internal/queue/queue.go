@@ -127,7 +127,7 @@ func (t *tally) judge(m Migration) Verdict {
 			v = Verdict{Reason: ReasonTurn, Node: n}
 		}
 	}
-	if v.Begin && reached(t.limits.Migrations, t.total) {
+	if v.Reason != ReasonNode && reached(t.limits.Migrations, t.total) {
 		v = Verdict{Reason: ReasonCluster}
 	}
 	if v.Begin {

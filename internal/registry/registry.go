@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"strings"
 
 	"github.com/google/go-containerregistry/pkg/authn"
 	"github.com/google/go-containerregistry/pkg/name"
@@ -72,9 +73,9 @@ func (c *Client) options(ctx context.Context) []remote.Option {
 // only keeps registries from collecting a manifest that nothing names; doing it
 // again writes what is missing.
 func (c *Client) Push(ctx context.Context, repository, tag string, img v1.Image) (string, error) {
-	repo, err := name.NewRepository(repository, c.names...)
+	repo, err := c.repository(repository)
 	if err != nil {
-		return "", fault.Final(v1alpha1.TransferReasonFailed, "repository: %w", err)
+		return "", err
 	}
 	digest, err := img.Digest()
 	if err != nil {
@@ -130,10 +131,38 @@ func (c *Client) Delete(ctx context.Context, ref string) error {
 	return err
 }
 
+func (c *Client) repository(s string) (name.Repository, error) {
+	repo, err := name.NewRepository(s, c.names...)
+	if err == nil {
+		err = inside(repo)
+	}
+	if err != nil {
+		return name.Repository{}, fault.Final(v1alpha1.TransferReasonFailed, "repository: %w", err)
+	}
+	return repo, nil
+}
+
 func (c *Client) parse(ref string) (name.Digest, error) {
 	digest, err := name.NewDigest(ref, c.names...)
+	if err == nil {
+		err = inside(digest.Repository)
+	}
+	if err == nil && !strings.HasPrefix(digest.DigestStr(), "sha256:") {
+		err = errors.New("the digest must be of sha256")
+	}
 	if err != nil {
 		return name.Digest{}, fault.Final(v1alpha1.TransferReasonFailed, "image: %w", err)
 	}
 	return digest, nil
+}
+
+// inside refuses names that a server, or a proxy before it, would take for a way out
+// of the registry's part of it: they are a user's, the credentials are ours.
+func inside(repo name.Repository) error {
+	for part := range strings.SplitSeq(repo.RepositoryStr(), "/") {
+		if part == "." || part == ".." {
+			return fmt.Errorf("%q has the path element %q", repo.RepositoryStr(), part)
+		}
+	}
+	return nil
 }

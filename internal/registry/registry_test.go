@@ -117,6 +117,16 @@ func TestNamesAreChecked(t *testing.T) {
 	if _, err := c.Push(t.Context(), "not a repository", "m-1", image(t)); reason(err) != v1alpha1.TransferReasonFailed {
 		t.Errorf("Push: %v", err)
 	}
+	const wayOut = "registry.example.com/ms2m/../../admin"
+	if _, err := c.Push(t.Context(), wayOut, "m-1", image(t)); reason(err) != v1alpha1.TransferReasonFailed {
+		t.Errorf("Push to a way out: %v", err)
+	}
+	if err := c.Writable(t.Context(), wayOut); reason(err) != v1alpha1.TransferReasonFailed {
+		t.Errorf("Writable of a way out: %v", err)
+	}
+	if err := c.Delete(t.Context(), wayOut+"@sha256:"+strings.Repeat("0", 64)); reason(err) != v1alpha1.TransferReasonFailed {
+		t.Errorf("Delete of a way out: %v", err)
+	}
 	if _, err := c.Pull(t.Context(), "registry.example.com/ckpt:tag"); reason(err) != v1alpha1.TransferReasonFailed {
 		t.Errorf("Pull by tag: %v", err)
 	}

@@ -10,8 +10,6 @@ import (
 	"github.com/google/go-containerregistry/pkg/authn"
 	"github.com/google/go-containerregistry/pkg/name"
 	"github.com/google/go-containerregistry/pkg/v1/remote/transport"
-	"ms2m.dev/ms2m/api/v1alpha1"
-	"ms2m.dev/ms2m/internal/fault"
 )
 
 // cancelTimeout bounds the end of an upload that was begun only to ask.
@@ -25,9 +23,9 @@ const cancelTimeout = 10 * time.Second
 // The library's CheckPushPermission does the same, but knows no context and does
 // not see the cancellation through.
 func (c *Client) Writable(ctx context.Context, repository string) error {
-	repo, err := name.NewRepository(repository, c.names...)
+	repo, err := c.repository(repository)
 	if err != nil {
-		return fault.Final(v1alpha1.TransferReasonFailed, "repository: %w", err)
+		return err
 	}
 	return classify("ask for permission to push to "+repository, c.probe(ctx, repo))
 }

@@ -87,7 +87,10 @@ func (in *Instance) join(ev Commanded) {
 		in.m = membership{uid: c.Migration}
 		in.decision, in.why, in.whyText = Undecided, "", ""
 	}
-	in.m.epoch = max(in.m.epoch, c.Epoch)
+	if c.Epoch < in.m.epoch {
+		return // HELLO of a manager that another has followed: answered, and no more
+	}
+	in.m.epoch = c.Epoch
 	in.m.replyTo = ev.ReplyTo
 	if c.LeaseMillis > 0 {
 		in.m.lease = millis(c.LeaseMillis)

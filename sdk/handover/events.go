@@ -42,8 +42,8 @@ type (
 	EntryConfirmed struct{ Item *Item }
 	// EntryReturned tells that the broker had no replay queue for an entry.
 	EntryReturned struct{}
-	// EndConfirmed tells that the broker has END_REPLAY.
-	EndConfirmed struct{}
+	// EndConfirmed tells that the broker has a migration's END_REPLAY.
+	EndConfirmed struct{ Migration string }
 	// Released tells that the broker has back what was not begun, and that no
 	// delivery of the primary comes any more.
 	Released struct{}
@@ -134,9 +134,10 @@ type (
 	}
 	// PublishEnd appends END_REPLAY.
 	PublishEnd struct {
-		Queue  string
-		Number uint64
-		Digest []byte
+		Migration string
+		Queue     string
+		Number    uint64
+		Digest    []byte
 		// Released says that the broker has taken the source's consumer off the
 		// primary queue, see EntryHeader.Released.
 		Released bool

@@ -9,6 +9,7 @@ import (
 type Config struct {
 	Queue       string // the primary queue
 	Prefetch    int    // messages in flight, at least 1; never changes
+	Remember    int    // finished messages that are known again, besides those in flight
 	Concurrency int    // handlers at once, at least 1, each on a message of another key
 	Incarnation string // unique to this process start
 	Identity    IdentityKind
@@ -141,7 +142,7 @@ func New(cfg Config) *Instance {
 	return &Instance{
 		cfg:      cfg,
 		state:    Held,
-		finished: newMemory(4*cfg.Prefetch + 16),
+		finished: newMemory(max(cfg.Remember, 4*cfg.Prefetch+16)),
 	}
 }
 
@@ -211,7 +212,7 @@ func (in *Instance) Step(now time.Duration, ev Event) []Effect {
 	case EntryReturned:
 		in.entryReturned()
 	case EndConfirmed:
-		in.endConfirmed()
+		in.endConfirmed(ev.Migration)
 	case Released:
 		in.primary, in.released = idle, true
 	case Entered:
@@ -352,7 +353,7 @@ func (in *Instance) over() {
 	if in.m.uid != "" {
 		in.end(in.m.uid)
 	}
-	in.want, in.deadline, in.m.leaseUntil, in.endSent = Undecided, 0, 0, false
+	in.want, in.deadline, in.m.leaseUntil, in.endSent, in.endOut = Undecided, 0, 0, false, false
 	in.stallAt, in.gapAt, in.returnedAt = 0, 0, 0
 }
 

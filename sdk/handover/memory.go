@@ -11,7 +11,7 @@ type memory struct {
 }
 
 func newMemory(size int) *memory {
-	return &memory{size: size, outcome: make(map[string]Outcome, size)}
+	return &memory{size: size, outcome: make(map[string]Outcome)}
 }
 
 func (m *memory) add(identity string, o Outcome) {

@@ -158,7 +158,7 @@ func (b *simBroker) carry(c *simConn) (end bool) {
 			break
 		}
 		b.replay = append(b.replay, simEntry{h: EntryHeader{Kind: EntryEnd, Number: e.Number, Digest: e.Digest, Takeover: e.Takeover}})
-		tell(EndConfirmed{})
+		tell(EndConfirmed{Migration: e.Migration})
 	case Settle:
 		i := slices.IndexFunc(c.unacked, func(d simDelivery) bool { return d.tag == e.Tag })
 		if i < 0 {

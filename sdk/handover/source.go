@@ -57,11 +57,13 @@ func (in *Instance) reachEnd() {
 	if in.cfg.Digest != nil {
 		digest = in.cfg.Digest()
 	}
-	in.emit(PublishEnd{Queue: in.m.queue, Number: in.number, Digest: digest, Released: in.released})
+	in.emit(PublishEnd{Migration: in.m.uid, Queue: in.m.queue, Number: in.number, Digest: digest, Released: in.released})
 }
 
-func (in *Instance) endConfirmed() {
-	if in.state != Finishing {
+// endConfirmed notes that END_REPLAY is in the queue. It may be that of a migration
+// that was aborted before its confirm came, while the next one is finishing already.
+func (in *Instance) endConfirmed(migration string) {
+	if in.state != Finishing || migration != in.m.uid {
 		return
 	}
 	in.state, in.pollAt = Frozen, in.now+pollInterval

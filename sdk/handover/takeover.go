@@ -39,7 +39,7 @@ func (in *Instance) takeThePlace() {
 	case t.fenced && t.token == "":
 		t.count++
 		t.token = fmt.Sprintf("%s/%d", in.pod, t.count)
-		in.emit(PublishEnd{Queue: in.m.queue, Takeover: t.token})
+		in.emit(PublishEnd{Migration: in.m.uid, Queue: in.m.queue, Takeover: t.token})
 	}
 }
 

@@ -32,6 +32,7 @@ const (
 	EnvAgentImage   = "MS2M_AGENT_IMAGE"
 	EnvCounterImage = "MS2M_COUNTER_IMAGE"
 	EnvCSIImage     = "MS2M_CSI_IMAGE"
+	EnvFailpoints   = "MS2M_FAILPOINTS_IMAGE"
 )
 
 // Names of the lab's nodes. The demo's lab has the first two.
@@ -53,7 +54,7 @@ type Lab struct {
 }
 
 // Images are references by digest.
-type Images struct{ Manager, Agent, Counter, CSI string }
+type Images struct{ Manager, Agent, Counter, CSI, Failpoints string }
 
 // Open finds the lab that this process runs in.
 func Open() (*Lab, error) {
@@ -69,7 +70,7 @@ func Open() (*Lab, error) {
 	l := &Lab{
 		BrokerURL: env(EnvBroker),
 		Registry:  env(EnvRegistry),
-		Images:    Images{Manager: env(EnvManagerImage), Agent: env(EnvAgentImage), Counter: env(EnvCounterImage), CSI: env(EnvCSIImage)},
+		Images:    Images{Manager: env(EnvManagerImage), Agent: env(EnvAgentImage), Counter: env(EnvCounterImage), CSI: env(EnvCSIImage), Failpoints: env(EnvFailpoints)},
 		command:   env(EnvLab),
 	}
 	if missing != nil {

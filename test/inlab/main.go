@@ -102,6 +102,7 @@ func (r *runner) images(ctx context.Context) error {
 		args      []string
 	}{
 		{harness.EnvManagerImage, "manager:dev", []string{"--binary", path("manager")}},
+		{harness.EnvFailpoints, "manager:failpoints", []string{"--binary", path("manager-failpoints") + ":/manager"}},
 		{harness.EnvAgentImage, "node-agent:dev", []string{"--binary", path("node-agent"),
 			"--file", path("containerd-shim-ms2m-v1") + ":/containerd-shim-ms2m-v1"}},
 		{harness.EnvCounterImage, "counter:dev", []string{"--binary", path("counter")}},

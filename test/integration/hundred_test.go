@@ -77,9 +77,11 @@ func (f *fleet) move(pod string, change ...func(*v1alpha1.StatefulMigration)) {
 
 // managed starts a manager with the fleet's limits and a manager's usual policy.
 func (f *fleet) managed(cfg *rest.Config) *manager {
-	return f.startWith(cfg, nil, func(r *controller.Reconciler) {
-		r.Policy, r.Limits, r.Workers = migration.DefaultPolicy(), f.limits, 10
-	})
+	return f.startWith(cfg, nil, f.usual)
+}
+
+func (f *fleet) usual(r *controller.Reconciler) {
+	r.Policy, r.Limits, r.Workers = migration.DefaultPolicy(), f.limits, 10
 }
 
 // all are the migrations as the cache has them.

@@ -55,6 +55,7 @@ func (s *soak) report(o harness.Outcome) bool {
 	good := o.OKWithoutRepeated() && o.SameMemory()
 	fmt.Printf("\nsent %d, counted %d; %s\n", o.Sent, o.Counted, o.Numbers())
 	fmt.Printf("hash chains: %s; memory: %s\n", either(o.ChainEqual, "equal", "DIFFERENT"), either(o.SameMemory(), "the same", "ANOTHER"))
+	fmt.Printf("published again by the producers, whose confirm was lost: %d\n", len(s.flow.Generator.Resent()))
 	for _, p := range o.Problems {
 		fmt.Println("problem:", p)
 	}

@@ -1,4 +1,4 @@
-package agent
+package nodefacts
 
 import (
 	"maps"
@@ -6,9 +6,9 @@ import (
 	"strings"
 )
 
-// cpuinfo reads /proc/cpuinfo: the model of the first processor, and the flags that
+// CPUInfo reads the text of /proc/cpuinfo: the model of the first processor, and the flags that
 // all of them have, sorted: a process may run on any.
-func cpuinfo(text string) (model string, flags []string) {
+func CPUInfo(text string) (model string, flags []string) {
 	fields := map[string]string{} // of the first processor
 	var common map[string]bool
 	for line := range strings.Lines(text) {
