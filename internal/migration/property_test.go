@@ -245,10 +245,12 @@ func (w *world) misfortune(t *rapid.T, i int) (ended bool) {
 	return false
 }
 
-// calm lets everything run without misfortune until the migration has ended.
+// calm lets everything run without misfortune until the migration has ended. That
+// may take as long as finalizing and what follows may at most, 15 minutes: a
+// container that has started anew under COMMIT never says that it is live here.
 func (w *world) calm(t *rapid.T) {
 	w.blind, w.badImage, w.changing, w.busy, w.failing = false, false, false, false, nil
-	for range 3000 {
+	for range 4000 {
 		if w.step(goesOn) {
 			w.turn(false)
 			w.verify(t)
