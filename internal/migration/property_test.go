@@ -246,11 +246,11 @@ func (w *world) misfortune(t *rapid.T, i int) (ended bool) {
 }
 
 // calm lets everything run without misfortune until the migration has ended. That
-// may take as long as finalizing and what follows may at most, 15 minutes: a
-// container that has started anew under COMMIT never says that it is live here.
+// may take as long as finalizing and what follows may at most, 15 minutes, and before it
+// as long as a container that has started anew under a hold waits for its end.
 func (w *world) calm(t *rapid.T) {
 	w.blind, w.badImage, w.changing, w.busy, w.failing = false, false, false, false, nil
-	for range 4000 {
+	for end := w.now.Add(20*time.Minute + w.holdFor); w.now.Before(end); {
 		if w.step(goesOn) {
 			w.turn(false)
 			w.verify(t)

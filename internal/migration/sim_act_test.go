@@ -3,6 +3,7 @@ package migration_test
 import (
 	"fmt"
 	"maps"
+	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/meta"
@@ -74,7 +75,7 @@ func (w *world) actAtBroker(a migration.Action) {
 				w.violated("the key %s is held by %s", key, other)
 				return
 			}
-			w.holds[key] = a.Hold.Migration
+			w.holds[key], w.holdFor = a.Hold.Migration, time.Duration(a.Hold.DeadlineMillis)*time.Millisecond
 		}
 		w.done[migration.StepHolds] = true
 	case migration.CreateReplayQueue:

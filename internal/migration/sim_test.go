@@ -46,6 +46,8 @@ type world struct {
 	decisions map[string]handover.Decision // by hand-over
 	ends      map[string]bool              // END_REPLAY is written by the source
 	holds     map[string]string            // by key: whose
+	holdFor   time.Duration                // how long a newcomer waits under a hold that lasts
+	heldSince map[types.UID]time.Time      // by pod: since when it does
 	queues    map[string]bool
 	gone      map[string]bool // queues that were deleted
 
@@ -77,7 +79,7 @@ func newWorld(kind owner.Kind, strategy v1alpha1.Strategy) *world {
 		now: now, object: object(""), kind: kind,
 		pods: map[string]*corev1.Pod{}, instances: map[types.UID]*instancetest.Instance{},
 		legs: map[string]*v1alpha1.CheckpointTransfer{}, archives: map[string]bool{}, images: map[string]bool{},
-		decisions: map[string]handover.Decision{}, ends: map[string]bool{}, holds: map[string]string{},
+		decisions: map[string]handover.Decision{}, ends: map[string]bool{}, holds: map[string]string{}, heldSince: map[types.UID]time.Time{},
 		queues: map[string]bool{}, gone: map[string]bool{},
 	}
 	w.object.Status = v1alpha1.StatefulMigrationStatus{}
@@ -224,6 +226,7 @@ func (w *world) start(p *corev1.Pod) {
 		PodUID: string(p.UID), State: handover.Held, Queue: "orders", Identity: handover.IdentityMessageID,
 	}}
 	w.instances[p.UID] = in
+	delete(w.heldSince, p.UID)
 	w.await(p, in)
 }
 
@@ -238,7 +241,13 @@ func (w *world) await(p *corev1.Pod, in *instancetest.Instance) {
 	case in.Decision == handover.Undecided:
 	case target && in.Decision == handover.Aborted:
 		in.State = handover.Void
-	case target && w.sequential(), key == handover.QueueSlot("orders") && in.Decision == handover.Commit: // until the hold is gone
+	case target && w.sequential(), key == handover.QueueSlot("orders") && in.Decision == handover.Commit:
+		// Until the hold is gone, but not for ever: see handover's waitForRelease.
+		if since, ok := w.heldSince[p.UID]; !ok {
+			w.heldSince[p.UID] = w.now
+		} else if w.now.Sub(since) >= w.holdFor {
+			w.begin(p, in)
+		}
 	case target, in.Decision == handover.Aborted:
 		w.begin(p, in)
 	default:
