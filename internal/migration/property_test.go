@@ -266,6 +266,15 @@ func (w *world) calm(t *rapid.T) {
 	t.Fatalf("it does not end\n%s", w)
 }
 
+// uncovered reports whether two processes were lost in a Sequential migration: the
+// source's, and that of the copy which took over for it, before it was heard to be live.
+// The state is gone with them. What starts in the owner's next pod then is not
+// seen through to its end (docs/owners.md): it may wait for the hold until the hold's
+// time is over, and keep the marks.
+func (w *world) uncovered() bool {
+	return w.crashed && w.sequential() && meta.IsStatusConditionTrue(w.object.Status.Conditions, v1alpha1.ConditionTakeover)
+}
+
 // verify checks how a migration has ended: one pod of the service, which its
 // owner has, with the state, unless that was lost with a process.
 func (w *world) verify(t *rapid.T) {
@@ -274,6 +283,9 @@ func (w *world) verify(t *rapid.T) {
 	}
 	if lost := len(w.pods) == 0 && w.kind == owner.Standalone && w.crashed; len(w.pods) != 1 && !lost {
 		t.Fatalf("the pods are %v\n%s", slices.Sorted(maps.Keys(w.pods)), w)
+	}
+	if w.uncovered() {
+		return
 	}
 	for name, p := range w.pods {
 		in := w.instances[p.UID]

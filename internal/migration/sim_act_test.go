@@ -117,6 +117,7 @@ func (w *world) removeMarks(a migration.RemoveMarks) {
 			switch {
 			case in.Migration != m.Handover:
 			case in.State == handover.Live, in.State == handover.Held, in.State == handover.Void:
+			case in.State == handover.Retired && w.crashed && w.instances[w.state] == nil: // the state is nowhere: who starts anew may begin
 			default:
 				w.violated("the marks of %s were removed while an instance was %s", m.Handover, in.State)
 			}
