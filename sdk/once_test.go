@@ -79,11 +79,11 @@ func TestOutcomes(t *testing.T) {
 }
 
 func TestConfigErrorsNameTheFieldAndNoPassword(t *testing.T) {
-	_, err := New(Config{URL: "http://user:secret@host", Prefetch: -1})
+	_, err := New(Config{URL: "http://user:secret@host", Prefetch: -1, Remember: -1})
 	if err == nil {
 		t.Fatal("no error")
 	}
-	for _, field := range []string{"URL", "Queue", "Handler", "Prefetch"} {
+	for _, field := range []string{"URL", "Queue", "Handler", "Prefetch", "Remember"} {
 		if !strings.Contains(err.Error(), field) {
 			t.Errorf("%v does not name %s", err, field)
 		}
