@@ -26,15 +26,20 @@ var (
 // among them, or among as many as were seen.
 const fewest = 30
 
-// TestEffects lets the manager die in the middle of migrations under load: before,
-// during or after an effect that it has, drawn by a seed. Its next process brings each
-// to the same end, nothing is lost, and nothing is left that was not there before.
-func TestEffects(t *testing.T) {
+// draws are by the seed, which is told.
+func draws(t *testing.T) *rand.Rand {
 	if *seed == 0 {
 		*seed = uint64(time.Now().UnixNano()) % 1_000_000
 	}
 	t.Logf("-seed %d", *seed)
-	draw := rand.New(rand.NewPCG(*seed, *seed))
+	return rand.New(rand.NewPCG(*seed, *seed))
+}
+
+// TestEffects lets the manager die in the middle of migrations under load: before,
+// during or after an effect that it has, drawn by a seed. Its next process brings each
+// to the same end, nothing is lost, and nothing is left that was not there before.
+func TestEffects(t *testing.T) {
+	draw := draws(t)
 	for _, tc := range []struct {
 		name  string
 		first string // death, which is worth more than one by chance
@@ -149,9 +154,11 @@ func inventory(ctx context.Context, t *testing.T, flow *harness.Flow, want []str
 
 // TestAgentKilled kills the agent of a node (SIGKILL) when it has a leg to do: on the
 // source's node while it watches over the checkpoint and while it pushes, on the
-// target's while it stages. The next process does it.
+// target's while it stages. The next process does it. As often as the manager dies.
 func TestAgentKilled(t *testing.T) {
-	for _, leg := range []v1alpha1.TransferDirection{v1alpha1.TransferThaw, v1alpha1.TransferPush, v1alpha1.TransferStage} {
+	legs := []v1alpha1.TransferDirection{v1alpha1.TransferThaw, v1alpha1.TransferPush, v1alpha1.TransferStage}
+	draws(t).Shuffle(len(legs), func(i, j int) { legs[i], legs[j] = legs[j], legs[i] })
+	for _, leg := range legs[:min(*deaths, len(legs))] {
 		t.Run(string(leg), func(t *testing.T) {
 			ctx := within(t, 4*time.Minute)
 			cfg := busy("agent-" + strings.ToLower(string(leg)))
