@@ -82,8 +82,10 @@ func assertMoved(ctx context.Context, t *testing.T, flow *harness.Flow, m *harne
 
 // assertPause asserts that the parts of the pause are there, and that they are
 // parts: none is negative, CRIU's own times fit into its turn, what is measured on
-// the node fits into the pause, and with the rest they make it up, but for the ways
-// of PREPARE and PREPARED, which the manager counts and the source does not.
+// the node until CRIU's end fits into the pause, and with the rest they make it up, but for the
+// ways of PREPARE and PREPARED, which the manager counts and the source does not, and for
+// containerd's answer that it has thawed: RESUME does not wait for it, and on a busy
+// machine the source has gone on before the agent has it. Nothing is left for the call then.
 func assertPause(t *testing.T, p *v1alpha1.Pauses) {
 	t.Helper()
 	if p == nil || p.CheckpointMillis == nil || p.Checkpoint == nil || p.Checkpoint.DrainMillis == nil || p.Checkpoint.CallMillis == nil || p.Checkpoint.Node == nil {
@@ -98,8 +100,8 @@ func assertPause(t *testing.T, p *v1alpha1.Pauses) {
 	if n.FreezingMillis+n.FrozenMillis > n.DumpMillis+rounding {
 		t.Errorf("CRIU stopped the process for longer than it was at work")
 	}
-	if node > whole+rounding {
-		t.Errorf("the node's part, %d ms, is longer than the pause", node)
+	if until := n.BeginMillis + n.DumpMillis; until > whole+rounding {
+		t.Errorf("CRIU had ended after %d ms, later than the pause", until)
 	}
 	if sum := drain + call + node; sum < whole-rounding || call > 0 && sum > whole+rounding {
 		t.Errorf("the parts add up to %d ms", sum)
