@@ -80,7 +80,7 @@ func run(ctx context.Context, o options) (err error) {
 	}()
 	s := &soak{
 		options: o, lab: lab, flow: flow, pod: flow.Pod, begin: time.Now(),
-		random: rand.New(rand.NewPCG(o.seed, 0)), //nolint:gosec // to be drawn again by the seed
+		random: rand.New(rand.NewPCG(o.seed, 0)), // to be drawn again
 		tally:  make(map[kind]*row),
 	}
 	fmt.Printf("%d moves of a counter on %s queues, %.0f messages/s, faults in %.0f %% of them, seed %d\n",

@@ -1,5 +1,6 @@
-// Package faults holds the table of docs/faults.md against the tests it names.
-package faults
+// Package tables holds the tables of docs/faults.md and docs/security.md against the
+// tests that they name.
+package tables
 
 import (
 	"fmt"
@@ -21,7 +22,7 @@ var (
 )
 
 // Every fault has a row, and each row a test that there is, or says that it is open.
-func TestTable(t *testing.T) {
+func TestFaults(t *testing.T) {
 	tests := allTests(t)
 	text, err := os.ReadFile(filepath.Join(root, "docs", "faults.md"))
 	if err != nil {
