@@ -214,8 +214,13 @@ func (s *scope) withdraw(ctx context.Context, a migration.Withdraw) error {
 	if err := s.createTransfer(ctx, a.Leg); err != nil {
 		return err
 	}
-	t := &v1alpha1.CheckpointTransfer{ObjectMeta: metav1.ObjectMeta{Name: a.Leg.Name, Namespace: s.object.Namespace}}
-	if err := client.IgnoreNotFound(s.Client.Delete(ctx, t)); err != nil {
+	// Live: the cache may not show yet what was just made.
+	t := &v1alpha1.CheckpointTransfer{}
+	err := s.Live.Get(ctx, client.ObjectKey{Namespace: s.object.Namespace, Name: a.Leg.Name}, t)
+	if err == nil {
+		err = s.Client.Delete(ctx, t, client.Preconditions{UID: &t.UID})
+	}
+	if client.IgnoreNotFound(err) != nil {
 		return apiError(migration.ReasonUnavailable, err)
 	}
 	return s.did(migration.StepWithdrawn(a.Pod), nil)
