@@ -60,7 +60,7 @@ vuln: ## known vulnerabilities that are called, as of the day pinned in tools/vu
 
 .PHONY: model
 model: ## the protocol explored by spin, the known faults found when put back (MODEL=pattern)
-	command -v spin >/dev/null && command -v gcc >/dev/null || { apt-get update -q && apt-get install -y -q spin gcc; }
+	hack/need.sh spin gcc
 	docs/model/check.sh $(MODEL)
 
 .PHONY: broker
