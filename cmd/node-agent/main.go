@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"flag"
+	"fmt"
 	"log/slog"
 	"net/http"
 	"os"
@@ -20,6 +21,7 @@ import (
 	"ms2m.dev/ms2m/internal/dump"
 	"ms2m.dev/ms2m/internal/registry"
 	"ms2m.dev/ms2m/internal/staging"
+	"ms2m.dev/ms2m/internal/version"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/healthz"
 	"sigs.k8s.io/controller-runtime/pkg/manager"
@@ -54,9 +56,15 @@ func main() {
 	flag.StringVar(&o.health, "health-address", ":8081", "where /healthz and /readyz are served, 0 for nowhere")
 	flag.StringVar(&o.metrics, "metrics-address", "0", "where metrics are served, 0 for nowhere")
 	flag.IntVar(&o.concurrency, "concurrency", 4, "number of transfers at once")
+	showVersion := flag.Bool("version", false, "say which version this is, and end")
 	flag.Parse()
+	if *showVersion {
+		fmt.Println("node-agent", version.String())
+		return
+	}
 	log := logr.FromSlogHandler(slog.NewJSONHandler(os.Stderr, nil))
 	ctrl.SetLogger(log)
+	log.Info("starting", "version", version.String())
 	if err := run(ctrl.SetupSignalHandler(), o, log); err != nil {
 		log.Error(err, "node agent ended")
 		os.Exit(1)
