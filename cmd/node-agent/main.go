@@ -34,6 +34,7 @@ type options struct {
 	archives, pods  string
 	socket, root    string
 	install         bool
+	installCRIU     bool
 	skipLock        bool
 	restart         install.RestartMode
 	health, metrics string
@@ -51,6 +52,7 @@ func main() {
 	flag.StringVar(&o.socket, "containerd", "/run/containerd/containerd.sock", "containerd's socket")
 	flag.StringVar(&o.root, "root", "/proc/1/root", "where the node's root directory is seen")
 	flag.BoolVar(&o.install, "install", true, "install the shim, containerd's handler and CRIU's options")
+	flag.BoolVar(&o.installCRIU, "install-criu", true, "with --install: put the CRIU of this image on the node if that has none")
 	flag.BoolVar(&o.skipLock, "skip-network-lock", true, "with --install: let CRIU not lock the network of what it dumps")
 	flag.Var(&o.restart, "containerd-restart", "how containerd is restarted for a new handler: auto, systemd, signal or none")
 	flag.StringVar(&o.health, "health-address", ":8081", "where /healthz and /readyz are served, 0 for nowhere")
@@ -148,6 +150,9 @@ func addInstaller(m ctrl.Manager, o options, log logr.Logger) error {
 		BinDir:     "/opt/ms2m/bin",
 		ConfigDir:  "/etc/containerd/conf.d",
 		CRIUDir:    "/etc/criu",
+	}
+	if o.installCRIU {
+		i.CRIU = &install.CRIU{Source: "/criu", Home: "/opt/ms2m/criu", Root: o.root, Log: i.Log, Path: containerd.Path}
 	}
 	if o.skipLock {
 		i.CRIUVersion = install.NodeCRIU
