@@ -82,6 +82,8 @@ func TestBindings(t *testing.T) {
 		account := rbacv1.Subject{Kind: "ServiceAccount", Name: "ms2m-manager", Namespace: "ms2m-system"}
 		if o.Name == "ms2m-node-agent" {
 			account.Name, account.Namespace = "ms2m-node-agent", "ms2m-nodes"
+		} else if strings.HasPrefix(o.Name, "ms2m-uninstall") {
+			account.Name = "ms2m-uninstall"
 		}
 		if !slices.Equal(o.Subjects, []rbacv1.Subject{account}) || o.RoleRef.Name != o.Name {
 			t.Errorf("%s binds %s to %+v", o.where, o.RoleRef.Name, o.Subjects)
@@ -121,8 +123,8 @@ func TestConfined(t *testing.T) {
 	for _, o := range read(t) {
 		var pod corev1.PodSpec
 		switch o.Kind {
-		case "Deployment":
-			var d appsv1.Deployment
+		case "Deployment", "Job":
+			var d appsv1.Deployment // a Job has its pod in the same place
 			decode(t, o.raw, &d)
 			pod = d.Spec.Template.Spec
 			s, c := pod.SecurityContext, pod.Containers[0].SecurityContext
@@ -168,8 +170,8 @@ func TestConfined(t *testing.T) {
 			}
 		}
 	}
-	if seen != 2*len(valueSets) {
-		t.Errorf("%d programs were looked at, want manager and agent of %d sets of values", seen, len(valueSets))
+	if seen != 3*len(valueSets) {
+		t.Errorf("%d programs were looked at, want manager, agent and uninstaller of %d sets of values", seen, len(valueSets))
 	}
 }
 

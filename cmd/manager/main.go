@@ -34,7 +34,11 @@ import (
 )
 
 func main() {
-	if err := run(); err != nil {
+	do := run
+	if len(os.Args) > 1 && os.Args[1] == uninstallCommand {
+		do = func() error { return runUninstall(os.Args[2:]) }
+	}
+	if err := do(); err != nil {
 		fmt.Fprintln(os.Stderr, "manager:", err)
 		os.Exit(1)
 	}
@@ -68,7 +72,7 @@ func parse() (options, error) {
 	flag.DurationVar(&o.leaseDuration, "leader-elect-lease-duration", 15*time.Second, "how long another manager waits before it takes the place of one that has died")
 	flag.DurationVar(&o.renewDeadline, "leader-elect-renew-deadline", 10*time.Second, "how long the active manager tries to renew its lease before it ends")
 	flag.DurationVar(&o.retryPeriod, "leader-elect-retry-period", 2*time.Second, "how often a manager tries to get or renew the lease")
-	flag.StringVar(&o.agentNamespace, "agent-namespace", "ms2m-system", "namespace of the node agents")
+	flag.StringVar(&o.agentNamespace, "agent-namespace", "ms2m-nodes", "namespace of the node agents")
 	flag.StringVar(&o.kubeletAccess, "kubelet-access", "proxy", "how kubelets are reached: proxy (through the API server, needs nodes/proxy) or direct (needs nodes/checkpoint)")
 	flag.StringVar(&o.kubeletCA, "kubelet-ca-file", "", "authority of the kubelets' serving certificates, for direct access; by default the cluster's")
 	flag.BoolVar(&o.registryPlainHTTP, "registry-plain-http", false, "talk to registries without TLS: for tests only")
