@@ -10,6 +10,7 @@ import (
 	"log/slog"
 	"net/http"
 	"os"
+	"path/filepath"
 
 	"github.com/go-logr/logr"
 	corev1 "k8s.io/api/core/v1"
@@ -35,6 +36,7 @@ type options struct {
 	socket, root    string
 	install         bool
 	installCRIU     bool
+	importConfig    bool
 	skipLock        bool
 	restart         install.RestartMode
 	health, metrics string
@@ -53,6 +55,7 @@ func main() {
 	flag.StringVar(&o.root, "root", "/proc/1/root", "where the node's root directory is seen")
 	flag.BoolVar(&o.install, "install", true, "install the shim, containerd's handler and CRIU's options")
 	flag.BoolVar(&o.installCRIU, "install-criu", true, "with --install: put the CRIU of this image on the node if that has none")
+	flag.BoolVar(&o.importConfig, "import-config", false, "with --install: have containerd's own configuration import /etc/containerd/conf.d where it does not")
 	flag.BoolVar(&o.skipLock, "skip-network-lock", true, "with --install: let CRIU not lock the network of what it dumps")
 	flag.Var(&o.restart, "containerd-restart", "how containerd is restarted for a new handler: auto, systemd, signal or none")
 	flag.StringVar(&o.health, "health-address", ":8081", "where /healthz and /readyz are served, 0 for nowhere")
@@ -153,6 +156,12 @@ func addInstaller(m ctrl.Manager, o options, log logr.Logger) error {
 	}
 	if o.installCRIU {
 		i.CRIU = &install.CRIU{Source: "/criu", Home: "/opt/ms2m/criu", Root: o.root, Log: i.Log, Path: containerd.Path}
+	}
+	if o.importConfig {
+		i.Import = func() (install.Import, error) {
+			path, err := containerd.ConfigPath()
+			return install.Import{Config: filepath.Join(o.root, path), Pattern: i.ConfigDir + "/*.toml"}, err
+		}
 	}
 	if o.skipLock {
 		i.CRIUVersion = install.NodeCRIU

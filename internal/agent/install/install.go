@@ -61,6 +61,8 @@ type Installer struct {
 	CRIUDir   string
 	// CRIU is put on a node that has none; nil: it is left as it is.
 	CRIU *CRIU
+	// Import finds containerd's own configuration, for it to import ConfigDir; nil: it is left as it is.
+	Import func() (Import, error)
 	// CRIUVersion asks the node's CRIU; nil: the network lock is left as it is.
 	CRIUVersion func(ctx context.Context) (string, error)
 }
@@ -113,7 +115,28 @@ func (i *Installer) Install(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("configure containerd: %w", err)
 	}
+	if i.Import != nil {
+		added, err := i.addImport()
+		if err != nil {
+			return fmt.Errorf("have containerd import %s: %w", i.ConfigDir, err)
+		}
+		if added {
+			written = time.Now()
+		}
+	}
 	return i.restart(ctx, want, written)
+}
+
+func (i *Installer) addImport() (bool, error) {
+	m, err := i.Import()
+	if err != nil {
+		return false, err
+	}
+	added, err := m.add()
+	if added {
+		i.Log.Info("containerd's configuration imports another directory now", "file", m.Config, "imports", m.Pattern)
+	}
+	return added, err
 }
 
 // Ready tells whether the running containerd has the handler and the shim is there.
@@ -142,7 +165,7 @@ func (i *Installer) restart(ctx context.Context, want handler, written time.Time
 		return fmt.Errorf("find containerd: %w", err)
 	}
 	if started.After(written) {
-		return fmt.Errorf("containerd was started after %s was written and does not have it: does its configuration import that directory?",
+		return fmt.Errorf("containerd was started after %s was written and does not have it: does its configuration import that directory (--import-config adds it)?",
 			i.configPath())
 	}
 	i.Log.Info("restarting containerd, for it to read its new handler", "handler", Handler)
