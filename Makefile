@@ -22,7 +22,7 @@ demo: build ## move a live pod between two nodes of a real cluster (RUNS=n, KEEP
 	$(inlab) -- $(bin)/demo -chart $(chart) -runs $(or $(RUNS),1) $(if $(KEEP),-keep)
 
 .PHONY: test
-test: lint vuln unit fuzz model broker integration lab-test images e2e ## everything: linters, vulnerabilities, unit, fuzz, model, broker, envtest, lab, end to end
+test: lint scripts vuln unit fuzz model broker integration lab-test images e2e ## everything: linters, scripts, vulnerabilities, unit, fuzz, model, broker, envtest, lab, end to end
 
 .PHONY: lint
 lint: generated tidy ## linters, formatting, generated files and modules up to date
@@ -41,13 +41,19 @@ generated: generate
 states: ## draw docs/states.svg (needs Debian's graphviz; a test tells when it is stale)
 	go run ./hack/states
 
+.PHONY: scripts
+scripts: ## shellcheck, and the scripts for clusters and images with stand-ins for what they call
+	hack/need.sh shellcheck jq
+	shellcheck $$(git grep -lIE '^#!.*[ /](ba)?sh$$')
+	go test -count=1 ./test/scripts
+
 .PHONY: tidy
 tidy:
 	for m in $(modules); do (cd $$m && go mod tidy -diff) || exit 1; done
 
 .PHONY: unit
 unit: ## unit and property tests, the simulations of the protocol and of the library
-	go test $$(go list ./... | grep -v -e /internal/broker$$ -e /internal/conformance$$ -e /test/integration$$ -e /test/e2e$$ -e /test/images$$)
+	go test $$(go list ./... | grep -v -e /internal/broker$$ -e /internal/conformance$$ -e /test/integration$$ -e /test/e2e$$ -e /test/images$$ -e /test/scripts$$)
 	cd sdk && go test -timeout 30m ./handover/... ./internal/... ./ownerhttp/...
 	cd sdk && go test -run '^TestSimulation' .
 	cd examples && go test ./...

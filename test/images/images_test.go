@@ -75,8 +75,8 @@ func TestImages(t *testing.T) {
 
 func (s *store) testImages() {
 	t := s.t
-	s.build("linux/amd64", "manager", "node-agent")
 	revision := strings.TrimSpace(command(t, nil, "git", "rev-parse", "HEAD"))
+	s.build("linux/amd64", "manager", "node-agent")
 
 	for name, want := range map[string]struct {
 		user     string
