@@ -8,6 +8,7 @@ export CGO_ENABLED = 0
 
 bin     := $(CURDIR)/bin
 modules := . sdk examples lab
+version  = $(shell git describe --tags --always --dirty)
 shim    := no_btrfs no_aufs no_zfs no_devmapper netgo osusergo
 longest := ^Test(ConnectionLoss|Killed|StatefulSetTenTimes|Effects|Load|BrokerRestart|FaultBroker|Reads|AgentKilled|DeleteInPhase)$$
 inlab   := $(bin)/inlab -bin $(bin) $(if $(KEEP),-keep)
@@ -22,7 +23,7 @@ demo: build ## move a live pod between two nodes of a real cluster (RUNS=n, KEEP
 	$(inlab) -- $(bin)/demo -chart $(chart) -runs $(or $(RUNS),1) $(if $(KEEP),-keep)
 
 .PHONY: test
-test: lint scripts vuln unit fuzz model broker integration lab-test images e2e ## everything: linters, scripts, vulnerabilities, unit, fuzz, model, broker, envtest, lab, end to end
+test: lint scripts vuln sbom unit fuzz model broker integration lab-test images e2e ## everything: linters, scripts, vulnerabilities, unit, fuzz, model, broker, envtest, lab, end to end
 
 .PHONY: lint
 lint: generated tidy ## linters, formatting, generated files and modules up to date
@@ -65,6 +66,15 @@ fuzz: ## what is read from others, fuzzed for a moment (FUZZTIME=10m each, FUZZ=
 .PHONY: vuln
 vuln: ## known vulnerabilities that are called, as of the day pinned in tools/vuln
 	cd tools/vuln && go vet ./... && go test ./... && go run . $(modules:%=$(CURDIR)/%)
+
+.PHONY: sbom
+sbom: ## bills of materials (CycloneDX) of the programs, into dist/; the images have their own in /sbom.cdx.json
+	cd tools/sbom && go vet ./... && go test ./... && go build -o $(bin)/sbom .
+	go build -o $(bin)/ ./cmd/manager ./cmd/node-agent
+	go build -tags '$(shim)' -o $(bin)/ ./cmd/containerd-shim-ms2m-v1
+	mkdir -p dist
+	$(bin)/sbom -name ms2m/manager -version $(version) $(bin)/manager >dist/manager.cdx.json
+	$(bin)/sbom -name ms2m/node-agent -version $(version) $(bin)/node-agent $(bin)/containerd-shim-ms2m-v1 >dist/node-agent.cdx.json
 
 .PHONY: model
 model: ## the protocol explored by spin, the known faults found when put back (MODEL=pattern)
