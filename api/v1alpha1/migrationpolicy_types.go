@@ -83,12 +83,12 @@ type PolicyDefaults struct {
 // PolicyBounds are what every migration under a policy has to keep to.
 type PolicyBounds struct {
 	// allowedStrategies are those that a pod may be moved with: Shadow, Sequential
-	// or both. Without it both are allowed. What Auto comes to has to be among them.
+	// or both. Without it both are allowed. Where one is, Auto comes to that.
 	// +optional
 	// +listType=set
 	// +kubebuilder:validation:MinItems=1
 	// +kubebuilder:validation:MaxItems=2
-	// +kubebuilder:validation:items:Enum=Shadow;Sequential
+	// +kubebuilder:validation:XValidation:rule="!('Auto' in self)",message="allowedStrategies are Shadow and Sequential: Auto comes to one of them"
 	AllowedStrategies []Strategy `json:"allowedStrategies,omitempty"`
 	// maxReplayCutoffSeconds is the most that replayCutoffSeconds may be.
 	// +optional

@@ -67,7 +67,7 @@ var checks = []check{
 // refused at once, what may come up is waited for until the deadline.
 func (p *planner) pending() Plan {
 	p.enter(v1alpha1.PhasePending)
-	p.record()
+	p.noteSettings()
 	if p.status.Queued != nil && p.Turn != nil {
 		return p.waitTurn()
 	}

@@ -17,8 +17,8 @@ func settingsOf(f Facts) v1alpha1.Settings {
 	return policy.Resolve(&f.Object.Spec, f.MigrationPolicy)
 }
 
-// record notes what holds, and by which policy, while the migration has not begun.
-func (p *planner) record() {
+// noteSettings notes what holds, and by which policy, while the migration has not begun.
+func (p *planner) noteSettings() {
 	settings := p.settings
 	p.status.Settings, p.status.Policy = &settings, nil
 	if pol := p.MigrationPolicy; pol != nil {
