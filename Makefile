@@ -33,16 +33,20 @@ lint: generated tidy ## linters, formatting, generated files and modules up to d
 	for m in $(modules); do (cd $$m && go vet ./... && $(bin)/golangci-lint run --allow-serial-runners --config $(CURDIR)/.golangci.yml ./...) || exit 1; done
 
 .PHONY: generate
-generate: ## generate deepcopy functions, CRDs, RBAC and mocks
+generate: ## generate deepcopy functions, CRDs, RBAC, mocks and the API reference
 	hack/generate.sh
 
 .PHONY: generated
 generated: generate
-	@git diff --exit-code -- api config internal || { echo "generated files are not up to date: commit what make generate made"; exit 1; }
+	@git diff --exit-code -- api config docs/reference.md internal || { echo "generated files are not up to date: commit what make generate made"; exit 1; }
 
 .PHONY: states
 states: ## draw docs/states.svg (needs Debian's graphviz; a test tells when it is stale)
 	go run ./hack/states
+
+.PHONY: site
+site: ## the documentation as pages for a browser: site/index.html
+	go run ./hack/site
 
 .PHONY: tidy
 tidy:

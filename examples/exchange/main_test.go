@@ -100,6 +100,23 @@ func TestJudge(t *testing.T) {
 	}
 }
 
+// TestReplay: a replay comes to the same book and the same past, times and all.
+func TestReplay(t *testing.T) {
+	messages := []sdk.Message{{Body: []byte("no command")}}
+	for seq := range uint64(commands) {
+		m := sdk.Message{Body: market.Body("trader1", seq+1)}
+		m.Properties.MessageID = ledger.MessageID("trader1", seq+1)
+		messages = append(messages, m)
+	}
+	fresh := func() sdk.Config {
+		e := newExchange(t)
+		return sdk.Config{Handler: e.handle, Digest: e.digest}
+	}
+	if err := sdk.CheckReplay(t.Context(), fresh, messages); err != nil {
+		t.Error(err)
+	}
+}
+
 // TestRejects: what is no command is given up, and leaves no mark.
 func TestRejects(t *testing.T) {
 	e := newExchange(t)
