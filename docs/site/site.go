@@ -175,8 +175,14 @@ func (p *Page) Resolve(to string) (file, anchor string, ok bool) {
 
 // Section is a part of the navigation.
 type Section struct {
-	Title string
-	Pages []*Page
+	Title   string
+	Entries []Entry
+}
+
+// Entry is a page of the navigation, with the words of the index for it.
+type Entry struct {
+	Words string
+	*Page
 }
 
 // Navigation is what the lists of the index say, heading by heading.
@@ -199,7 +205,7 @@ func Navigation(pages []*Page) []Section {
 			file, _, _ := index.Resolve(string(l.Destination))
 			if i := slices.IndexFunc(pages, func(p *Page) bool { return p.Path == file }); i >= 0 {
 				s := &sections[len(sections)-1]
-				s.Pages = append(s.Pages, pages[i])
+				s.Entries = append(s.Entries, Entry{Words: index.words(l), Page: pages[i]})
 			}
 		})
 	}
