@@ -185,7 +185,11 @@ type Entry struct {
 	*Page
 }
 
-// Navigation is what the lists of the index say, heading by heading.
+// decisions are numbered, and listed by their titles.
+const decisions = "docs/decisions/"
+
+// Navigation is what the lists of the index say, heading by heading. Under
+// "Decisions" come all of them.
 func Navigation(pages []*Page) []Section {
 	i := slices.IndexFunc(pages, func(p *Page) bool { return p.Path == Index })
 	if i < 0 {
@@ -208,6 +212,13 @@ func Navigation(pages []*Page) []Section {
 				s.Entries = append(s.Entries, Entry{Words: index.words(l), Page: pages[i]})
 			}
 		})
+	}
+	for i := range sections {
+		for _, p := range pages {
+			if sections[i].Title == "Decisions" && strings.HasPrefix(p.Path, decisions) {
+				sections[i].Entries = append(sections[i].Entries, Entry{Words: p.Title(), Page: p})
+			}
+		}
 	}
 	return sections
 }
