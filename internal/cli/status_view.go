@@ -49,7 +49,7 @@ func writeStatus(w io.Writer, s story) {
 	line("Strategy", "%s", cmp.Or(st.Strategy, m.Spec.Strategy, v1alpha1.StrategyAuto))
 	line("Phase", "%s", phase(m))
 	if reason, message := outcome(m); reason != "" {
-		line("Reason", "%s", strings.TrimRight(reason+": "+message, ": "))
+		line("Reason", "%s", strings.TrimRight(reason+": "+printable(message), ": "))
 	}
 	if d, ok := whole(m, s.now); ok {
 		line("Time", "%s, begun %s ago", took(d), age(m.CreationTimestamp, s.now))
@@ -155,7 +155,7 @@ func writeConditions(w io.Writer, s story) {
 	t := table(w)
 	row(t, "  TYPE", "STATUS", "AGE", "REASON", "MESSAGE")
 	for _, c := range s.m.Status.Conditions {
-		row(t, "  "+c.Type, string(c.Status), age(c.LastTransitionTime, s.now), c.Reason, c.Message)
+		row(t, "  "+c.Type, string(c.Status), age(c.LastTransitionTime, s.now), c.Reason, printable(c.Message))
 	}
 	_ = t.Flush()
 }
@@ -174,7 +174,7 @@ func writeEvents(w io.Writer, s story) {
 	for i := range s.events {
 		ev := &s.events[i]
 		object := strings.ToLower(ev.InvolvedObject.Kind) + "/" + ev.InvolvedObject.Name
-		row(t, "  "+age(metav1.NewTime(eventTime(ev)), s.now), ev.Type, ev.Reason, object, ev.Message)
+		row(t, "  "+age(metav1.NewTime(eventTime(ev)), s.now), ev.Type, ev.Reason, object, printable(ev.Message))
 	}
 	_ = t.Flush()
 }
