@@ -9,6 +9,7 @@ export CGO_ENABLED = 0
 bin     := $(CURDIR)/bin
 modules := . sdk examples lab
 shim    := no_btrfs no_aufs no_zfs no_devmapper netgo osusergo
+longest := ^Test(ConnectionLoss|Killed|StatefulSetTenTimes|Effects|Load|BrokerRestart|FaultBroker|Reads|AgentKilled|DeleteInPhase)$$
 inlab   := $(bin)/inlab -bin $(bin) $(if $(KEEP),-keep)
 
 .PHONY: help
@@ -77,9 +78,9 @@ lab-test: $(bin)/lab deps ## the lab itself
 	cd lab && go test -count=1 -timeout 15m ./...
 
 .PHONY: e2e
-e2e: build ## migrations in the lab, asserted one by one (RUN=pattern)
+e2e: build ## migrations in two labs at once, asserted one by one (RUN=pattern, LABS=n)
 	go test -c -o $(bin)/e2e.test ./test/e2e
-	$(inlab) -nodes 3 -- $(bin)/e2e.test -test.v -test.timeout 90m $(if $(RUN),-test.run '$(RUN)') -config $(CURDIR)/config
+	$(bin)/spread -bin $(bin) -labs $(or $(LABS),2) -run '$(or $(RUN),.)' -first '$(longest)' -- $(bin)/e2e.test -test.v -test.timeout 30m -config $(CURDIR)/config
 
 .PHONY: e2e-full
 e2e-full: build ## the same with every combination of loads, queues and losses: more than an hour
@@ -111,7 +112,7 @@ $(bin)/lab:
 
 .PHONY: build
 build: $(bin)/lab deps ## the programs, into bin/
-	go build -o $(bin)/ ./cmd/manager ./cmd/node-agent ./test/demo ./test/inlab ./test/csi
+	go build -o $(bin)/ ./cmd/manager ./cmd/node-agent ./test/demo ./test/inlab ./test/spread ./test/csi
 	go build -tags '$(shim)' -o $(bin)/ ./cmd/containerd-shim-ms2m-v1
 	go build -tags failpoints -o $(bin)/manager-failpoints ./cmd/manager
 	cd examples && go build -o $(bin)/ ./counter
