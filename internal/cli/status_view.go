@@ -39,7 +39,9 @@ func eventTime(ev *corev1.Event) time.Time {
 func writeStatus(w io.Writer, s story) {
 	m, st := s.m, &s.m.Status
 	t := table(w)
-	line := func(name, format string, args ...any) { fmt.Fprintf(t, "%s:\t%s\n", name, fmt.Sprintf(format, args...)) }
+	line := func(name, format string, args ...any) {
+		fmt.Fprintf(t, "%s:\t%s\n", name, fmt.Sprintf(format, args...))
+	}
 	line("Name", "%s/%s", m.Namespace, m.Name)
 	line("Pod", "%s → %s", m.Spec.SourcePod.Name, cmp.Or(st.TargetPodName, "?"))
 	line("Node", "%s → %s", cmp.Or(sourceNode(m), "?"), cmp.Or(targetNode(m), "any other"))
