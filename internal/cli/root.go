@@ -13,13 +13,16 @@ import (
 	"strings"
 	"time"
 
+	"github.com/go-logr/logr"
 	"github.com/spf13/cobra"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/cli-runtime/pkg/genericclioptions"
 	"k8s.io/cli-runtime/pkg/genericiooptions"
 	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
+	"k8s.io/client-go/rest"
 	"k8s.io/utils/clock"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/log"
 
 	"ms2m.dev/ms2m/api/v1alpha1"
 )
@@ -39,7 +42,7 @@ type env struct {
 	name    string // as it was called, for what it says to type next
 	flags   *genericclioptions.ConfigFlags
 	scheme  *runtime.Scheme
-	clock   clock.Clock
+	clock   clock.WithTicker
 	connect func() (client.WithWatch, error)
 }
 
@@ -56,6 +59,7 @@ func failed(format string, args ...any) error { return &exit{exitNo, fmt.Errorf(
 
 // Main runs the command line and returns the exit code.
 func Main(ctx context.Context, streams genericiooptions.IOStreams, args []string) int {
+	log.SetLogger(logr.Discard()) // controller-runtime's, which complains if it has none
 	e := newEnv(streams, called(args[0]))
 	return e.run(ctx, args[1:])
 }
@@ -101,6 +105,7 @@ func newEnv(streams genericiooptions.IOStreams, name string) *env {
 			return nil, err
 		}
 		cfg.QPS, cfg.Burst = 50, 100 // evacuating a node is many small calls
+		cfg.WarningHandler = rest.NewWarningWriter(e.ErrOut, rest.WarningWriterOptions{Deduplicate: true})
 		return client.NewWithWatch(cfg, client.Options{Scheme: e.scheme})
 	}
 	return e
@@ -124,19 +129,14 @@ failed, a pod remains); 2 it could not be found out; 3 the time is up and it goe
 	}
 	e.flags.AddFlags(cmd.PersistentFlags())
 	cmd.AddCommand(e.verbs()...)
-	complete := func(flag string, f cobra.CompletionFunc) {
-		if err := cmd.RegisterFlagCompletionFunc(flag, f); err != nil {
-			panic(err) // there is such a flag
-		}
-	}
-	complete("namespace", e.completing(namespaces))
-	complete("context", e.contexts)
+	complete(cmd, "namespace", e.completing(namespaces))
+	complete(cmd, "context", e.contexts)
 	return cmd
 }
 
 func (e *env) verbs() []*cobra.Command {
 	return []*cobra.Command{
-		e.statusCommand(), e.listCommand(), e.cancelCommand(), e.versionCommand(),
+		e.preflightCommand(), e.migrateCommand(), e.statusCommand(), e.listCommand(), e.cancelCommand(), e.versionCommand(),
 	}
 }
 
