@@ -21,7 +21,7 @@ demo: build ## move a live pod between two nodes of a real cluster (RUNS=n, KEEP
 	$(inlab) -- $(bin)/demo -config $(CURDIR)/config -runs $(or $(RUNS),1) $(if $(KEEP),-keep)
 
 .PHONY: test
-test: lint vuln unit fuzz model broker integration lab-test e2e ## everything: linters, vulnerabilities, unit, fuzz, model, broker, envtest, lab, end to end
+test: lint vuln unit fuzz model broker integration lab-test images e2e ## everything: linters, vulnerabilities, unit, fuzz, model, broker, envtest, lab, end to end
 
 .PHONY: lint
 lint: generated tidy ## linters, formatting, generated files and modules up to date
@@ -46,7 +46,7 @@ tidy:
 
 .PHONY: unit
 unit: ## unit and property tests, the simulations of the protocol and of the library
-	go test $$(go list ./... | grep -v -e /internal/broker$$ -e /internal/conformance$$ -e /test/integration$$ -e /test/e2e$$)
+	go test $$(go list ./... | grep -v -e /internal/broker$$ -e /internal/conformance$$ -e /test/integration$$ -e /test/e2e$$ -e /test/images$$)
 	cd sdk && go test -timeout 30m ./handover/... ./internal/... ./ownerhttp/...
 	cd sdk && go test -run '^TestSimulation' .
 	cd examples && go test ./...
@@ -68,6 +68,12 @@ model: ## the protocol explored by spin, the known faults found when put back (M
 broker: $(bin)/lab deps ## the library and the manager's client on a real RabbitMQ
 	cd sdk && CGO_ENABLED=1 MS2M_LAB_BIN=$(bin)/lab go test -race -count=1 -skip '^TestSimulation' .
 	MS2M_LAB_BIN=$(bin)/lab go test -count=1 ./internal/broker ./internal/conformance
+
+.PHONY: images
+images: $(bin)/lab deps ## the images, built by buildah and looked into (hack/images.sh builds them for use)
+	hack/need.sh buildah
+	$(bin)/lab build
+	MS2M_LAB_BIN=$(bin)/lab go test -count=1 ./test/images
 
 .PHONY: integration
 integration: $(bin)/lab deps ## the manager against a real API server (envtest)
