@@ -7,7 +7,7 @@
 export CGO_ENABLED = 0
 
 bin     := $(CURDIR)/bin
-modules := . sdk examples lab
+modules := . sdk examples lab test/browser
 shim    := no_btrfs no_aufs no_zfs no_devmapper netgo osusergo
 longest := ^Test(ConnectionLoss|Killed|StatefulSetTenTimes|Effects|Load|BrokerRestart|FaultBroker|Reads|AgentKilled|DeleteInPhase)$$
 inlab   := $(bin)/inlab -bin $(bin) $(if $(KEEP),-keep)
@@ -21,7 +21,7 @@ demo: build ## move a live pod between two nodes of a real cluster (RUNS=n, KEEP
 	$(inlab) -- $(bin)/demo -config $(CURDIR)/config -runs $(or $(RUNS),1) $(if $(KEEP),-keep)
 
 .PHONY: test
-test: lint vuln unit fuzz model broker integration lab-test images e2e ## everything: linters, vulnerabilities, unit, fuzz, model, broker, envtest, lab, end to end
+test: lint vuln unit fuzz model broker integration lab-test images browser e2e ## everything: linters, vulnerabilities, unit, fuzz, model, broker, envtest, lab, browser, end to end
 
 .PHONY: lint
 lint: generated tidy ## linters, formatting, generated files and modules up to date
@@ -83,6 +83,12 @@ integration: $(bin)/lab deps ## the manager against a real API server (envtest)
 lab-test: $(bin)/lab deps ## the lab itself
 	cd lab && go test -count=1 -timeout 15m ./...
 
+.PHONY: browser
+browser: ## the reports of kubectl ms2m in a real browser (SHOTS=directory for pictures)
+	hack/need.sh chromium
+	go build -o $(bin)/ ./cmd/kubectl-ms2m
+	cd test/browser && go test -count=1 . -program $(bin)/kubectl-ms2m $(if $(SHOTS),-screenshots $(abspath $(SHOTS)))
+
 .PHONY: e2e
 e2e: build ## migrations in two labs at once, asserted one by one (RUN=pattern, LABS=n)
 	go test -c -o $(bin)/e2e.test ./test/e2e
@@ -118,7 +124,7 @@ $(bin)/lab:
 
 .PHONY: build
 build: $(bin)/lab deps ## the programs, into bin/
-	go build -o $(bin)/ ./cmd/manager ./cmd/node-agent ./test/demo ./test/inlab ./test/spread ./test/csi
+	go build -o $(bin)/ ./cmd/manager ./cmd/node-agent ./cmd/kubectl-ms2m ./test/demo ./test/inlab ./test/spread ./test/csi
 	go build -tags '$(shim)' -o $(bin)/ ./cmd/containerd-shim-ms2m-v1
 	go build -tags failpoints -o $(bin)/manager-failpoints ./cmd/manager
 	cd examples && go build -o $(bin)/ ./counter

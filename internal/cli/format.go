@@ -3,6 +3,7 @@ package cli
 import (
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"text/tabwriter"
 	"time"
@@ -12,6 +13,7 @@ import (
 	"k8s.io/apimachinery/pkg/util/duration"
 
 	"ms2m.dev/ms2m/api/v1alpha1"
+	core "ms2m.dev/ms2m/internal/migration"
 )
 
 // table writes aligned columns.
@@ -76,7 +78,8 @@ func whole(m *migration, now time.Time) (time.Duration, bool) {
 
 // committed reports whether the state has moved for good: there is only forward.
 func committed(m *migration) bool {
-	return meta.IsStatusConditionTrue(m.Status.Conditions, v1alpha1.ConditionCommitted) || m.Status.Hop > 1
+	return meta.IsStatusConditionTrue(m.Status.Conditions, v1alpha1.ConditionCommitted) ||
+		slices.ContainsFunc(m.Status.Hops, func(h v1alpha1.Hop) bool { return h.Result == core.ReasonCommitted })
 }
 
 // lagText says what is outstanding.

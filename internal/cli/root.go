@@ -136,7 +136,7 @@ failed, a pod remains); 2 it could not be found out; 3 the time is up and it goe
 
 func (e *env) verbs() []*cobra.Command {
 	return []*cobra.Command{
-		e.preflightCommand(), e.migrateCommand(), e.evacuateCommand(), e.statusCommand(), e.listCommand(), e.cancelCommand(), e.versionCommand(),
+		e.preflightCommand(), e.migrateCommand(), e.evacuateCommand(), e.statusCommand(), e.listCommand(), e.cancelCommand(), e.reportCommand(), e.versionCommand(),
 	}
 }
 
