@@ -89,9 +89,9 @@ func (e *env) evacuate(ctx context.Context, c client.WithWatch, name string, cho
 		return err
 	}
 	if o.dryRun == "none" {
-		cordoned, err := e.cordon(ctx, c, node, true)
-		if err != nil {
-			return err
+		cordoned, failure := e.cordon(ctx, c, node, true)
+		if failure != nil {
+			return failure
 		}
 		defer func() { err = e.release(ctx, c, node, cordoned && o.uncordon, err) }()
 	}
@@ -226,7 +226,7 @@ func (e *env) remains(ctx context.Context, c client.Client, p *plan, chosen labe
 		fmt.Fprintf(e.Out, "For the other %d: kubectl drain %s --ignore-daemonsets\n", len(rest), p.node)
 	}
 	if left > 0 {
-		return failed("%d pods remain on %s", left, p.node)
+		return failed("%d of %d pods could not be moved off %s", left, len(p.errands), p.node)
 	}
 	return nil
 }

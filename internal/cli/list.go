@@ -83,6 +83,9 @@ func (e *env) list(ctx context.Context, c client.WithWatch, o *client.ListOption
 		return nil
 	}
 	lines := listing{wide: output.format == "wide", all: all}
+	if watching {
+		lines.least = 10 // what comes later shall find its place, too
+	}
 	lines.print(e.Out, e.clock.Now(), list.Items...)
 	if !watching {
 		return nil
@@ -129,6 +132,7 @@ func sortMigrations(items []migration) {
 // listing prints migrations as lines, which stay aligned from one print to the next.
 type listing struct {
 	wide, all bool
+	least     int // width of a column
 	widths    []int
 }
 
@@ -143,7 +147,7 @@ func (l *listing) print(w io.Writer, now time.Time, items ...migration) {
 	}
 	for _, r := range rows {
 		for i, cell := range r {
-			l.widths[i] = max(l.widths[i], len([]rune(cell)))
+			l.widths[i] = max(l.widths[i], l.least, len([]rune(cell)))
 		}
 	}
 	for _, r := range rows {
