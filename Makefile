@@ -40,7 +40,7 @@ generate: ## generate deepcopy functions, CRDs, RBAC, mocks, the manifests of th
 
 .PHONY: generated
 generated: generate
-	@git diff --exit-code -- api charts config docs/reference.md internal || { echo "generated files are not up to date: commit what make generate made"; exit 1; }
+	@git diff --exit-code -- api charts config docs/reference.md docs/install.md internal || { echo "generated files are not up to date: commit what make generate made"; exit 1; }
 
 .PHONY: states
 states: ## draw docs/states.svg (needs Debian's graphviz; a test tells when it is stale)

@@ -12,6 +12,7 @@ trap 'rm -rf "$bin"' EXIT
 "$bin/controller-gen" crd paths=./api/... output:crd:dir=charts/ms2m/files/crds
 "$bin/controller-gen" rbac:roleName=ms2m-manager paths=./internal/controller/... output:rbac:dir=charts/ms2m/files/rbac
 PATH="$bin:$PATH" go generate ./internal/controller/...
+go run ./hack/values
 # render OPTION…: the chart with its own values
 render() { (cd tools/helm && CGO_ENABLED=0 go tool helm template ms2m "$root/charts/ms2m" --namespace ms2m-system "$@"); }
 "$bin/crd-ref-docs" --config hack/reference/config.yaml --templates-dir hack/reference --renderer markdown \
