@@ -9,6 +9,7 @@ export CGO_ENABLED = 0
 bin     := $(CURDIR)/bin
 modules := . sdk examples lab
 shim    := no_btrfs no_aufs no_zfs no_devmapper netgo osusergo
+longest := ^Test(ConnectionLoss|Killed|StatefulSetTenTimes|Effects|Load|BrokerRestart|FaultBroker|Reads|AgentKilled|DeleteInPhase)$$
 inlab   := $(bin)/inlab -bin $(bin) $(if $(KEEP),-keep)
 
 .PHONY: help
@@ -20,7 +21,7 @@ demo: build ## move a live pod between two nodes of a real cluster (RUNS=n, KEEP
 	$(inlab) -- $(bin)/demo -config $(CURDIR)/config -runs $(or $(RUNS),1) $(if $(KEEP),-keep)
 
 .PHONY: test
-test: lint vuln unit fuzz model broker integration lab-test e2e ## everything: linters, vulnerabilities, unit, fuzz, model, broker, envtest, lab, end to end
+test: lint vuln unit fuzz model broker integration lab-test images e2e ## everything: linters, vulnerabilities, unit, fuzz, model, broker, envtest, lab, end to end
 
 .PHONY: lint
 lint: generated tidy ## linters, formatting, generated files and modules up to date
@@ -45,7 +46,7 @@ tidy:
 
 .PHONY: unit
 unit: ## unit and property tests, the simulations of the protocol and of the library
-	go test $$(go list ./... | grep -v -e /internal/broker$$ -e /internal/conformance$$ -e /test/integration$$ -e /test/e2e$$)
+	go test $$(go list ./... | grep -v -e /internal/broker$$ -e /internal/conformance$$ -e /test/integration$$ -e /test/e2e$$ -e /test/images$$)
 	cd sdk && go test -timeout 30m ./handover/... ./internal/... ./ownerhttp/...
 	cd sdk && go test -run '^TestSimulation' .
 	cd examples && go test ./...
@@ -68,6 +69,12 @@ broker: $(bin)/lab deps ## the library and the manager's client on a real Rabbit
 	cd sdk && CGO_ENABLED=1 MS2M_LAB_BIN=$(bin)/lab go test -race -count=1 -skip '^TestSimulation' .
 	MS2M_LAB_BIN=$(bin)/lab go test -count=1 ./internal/broker ./internal/conformance
 
+.PHONY: images
+images: $(bin)/lab deps ## the images, built by buildah and looked into (hack/images.sh builds them for use)
+	hack/need.sh buildah
+	$(bin)/lab build
+	MS2M_LAB_BIN=$(bin)/lab go test -count=1 ./test/images
+
 .PHONY: integration
 integration: $(bin)/lab deps ## the manager against a real API server (envtest)
 	KUBEBUILDER_ASSETS=$$($(bin)/lab envtest-assets) go test -count=1 -timeout 20m ./test/integration/...
@@ -77,9 +84,9 @@ lab-test: $(bin)/lab deps ## the lab itself
 	cd lab && go test -count=1 -timeout 15m ./...
 
 .PHONY: e2e
-e2e: build ## migrations in the lab, asserted one by one (RUN=pattern)
+e2e: build ## migrations in two labs at once, asserted one by one (RUN=pattern, LABS=n)
 	go test -c -o $(bin)/e2e.test ./test/e2e
-	$(inlab) -nodes 3 -- $(bin)/e2e.test -test.v -test.timeout 90m $(if $(RUN),-test.run '$(RUN)') -config $(CURDIR)/config
+	$(bin)/spread -bin $(bin) -labs $(or $(LABS),2) -run '$(or $(RUN),.)' -first '$(longest)' -- $(bin)/e2e.test -test.v -test.timeout 30m -config $(CURDIR)/config
 
 .PHONY: e2e-full
 e2e-full: build ## the same with every combination of loads, queues and losses: more than an hour
@@ -111,7 +118,7 @@ $(bin)/lab:
 
 .PHONY: build
 build: $(bin)/lab deps ## the programs, into bin/
-	go build -o $(bin)/ ./cmd/manager ./cmd/node-agent ./test/demo ./test/inlab ./test/csi
+	go build -o $(bin)/ ./cmd/manager ./cmd/node-agent ./test/demo ./test/inlab ./test/spread ./test/csi
 	go build -tags '$(shim)' -o $(bin)/ ./cmd/containerd-shim-ms2m-v1
 	go build -tags failpoints -o $(bin)/manager-failpoints ./cmd/manager
 	cd examples && go build -o $(bin)/ ./counter

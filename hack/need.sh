@@ -6,5 +6,6 @@ for want in "$@"; do
   command -v "${want%%=*}" >/dev/null || missing+=("${want#*=}")
 done
 [ ${#missing[@]} -eq 0 ] && exit 0
-apt-get update -q
-DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends "${missing[@]}"
+# Others may be installing as well: a machine that has just started does so by itself.
+apt-get -o DPkg::Lock::Timeout=600 update -q
+DEBIAN_FRONTEND=noninteractive apt-get -o DPkg::Lock::Timeout=600 install -y -q --no-install-recommends "${missing[@]}"

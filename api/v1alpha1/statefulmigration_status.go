@@ -165,6 +165,12 @@ type StatefulMigrationStatus struct {
 	// +optional
 	Lag *Lag `json:"lag,omitempty"`
 
+	// series is the course of the present hop's replay: thinned out evenly when it is long.
+	// +optional
+	// +listType=atomic
+	// +kubebuilder:validation:MaxItems=64
+	Series []Sample `json:"series,omitempty"`
+
 	// frozenAt is when the source was first told to freeze, by the manager's clock.
 	// +optional
 	FrozenAt *metav1.MicroTime `json:"frozenAt,omitempty"`
@@ -244,6 +250,11 @@ type Hop struct {
 	// positions at its end.
 	// +optional
 	Positions *Positions `json:"positions,omitempty"`
+	// series is the course of its replay.
+	// +optional
+	// +listType=atomic
+	// +kubebuilder:validation:MaxItems=64
+	Series []Sample `json:"series,omitempty"`
 	// cutoff is why the source was frozen when it was.
 	// +optional
 	Cutoff *Cutoff `json:"cutoff,omitempty"`
@@ -299,60 +310,6 @@ type PhaseTime struct {
 	// durationMillis is set when the phase has ended, in milliseconds.
 	// +optional
 	DurationMillis *int64 `json:"durationMillis,omitempty"`
-}
-
-// Positions are numbers of messages, counted over the life of the state.
-type Positions struct {
-	// checkpoint is the last message contained in the image.
-	// +optional
-	Checkpoint int64 `json:"checkpoint,omitempty"`
-	// source is the last message that the source has written to the replay queue.
-	// +optional
-	Source int64 `json:"source,omitempty"`
-	// target is the last message that the target has applied.
-	// +optional
-	Target int64 `json:"target,omitempty"`
-	// end is the number in END_REPLAY.
-	// +optional
-	End int64 `json:"end,omitempty"`
-}
-
-// Lag is what the target still has to apply.
-type Lag struct {
-	// messages outstanding.
-	Messages int64 `json:"messages"`
-	// seconds that the target needs for them at its measured rate, as a decimal.
-	// +optional
-	Seconds string `json:"seconds,omitempty"`
-}
-
-// Cutoff is what is known about the end of the replay. Rates and seconds are
-// decimals; what is not known is left out.
-type Cutoff struct {
-	// reason is the rule that froze the source: CaughtUp, Outpaced, ReplayCutoff,
-	// TooSlow or DeadlineExceeded; before that Waiting.
-	Reason string `json:"reason"`
-	// limitSeconds is spec.replayCutoffSeconds, by which it was judged.
-	LimitSeconds int32 `json:"limitSeconds"`
-	// lagMessages is what is outstanding.
-	LagMessages int64 `json:"lagMessages"`
-	// expectedGapSeconds is how long the target needs for what is outstanding:
-	// the pause that a freeze at this moment makes, but for its round trips. The
-	// pause that was measured is pauses.handoverMillis.
-	// +optional
-	ExpectedGapSeconds string `json:"expectedGapSeconds,omitempty"`
-	// arrivalRate is what the source writes to the replay queue, in messages per
-	// second over the last seconds.
-	// +optional
-	ArrivalRate string `json:"arrivalRate,omitempty"`
-	// replayRate is what the target applies, in messages per second of the time
-	// in which it has something to apply.
-	// +optional
-	ReplayRate string `json:"replayRate,omitempty"`
-	// catchUpSeconds is the time until nothing is outstanding, at these rates.
-	// Left out though both rates are known: never.
-	// +optional
-	CatchUpSeconds string `json:"catchUpSeconds,omitempty"`
 }
 
 // Pauses are the times without processing, in milliseconds.

@@ -30,6 +30,7 @@ import (
 	"ms2m.dev/ms2m/internal/migration"
 	"ms2m.dev/ms2m/internal/queue"
 	"ms2m.dev/ms2m/internal/registry"
+	"ms2m.dev/ms2m/internal/version"
 )
 
 func main() {
@@ -55,6 +56,7 @@ type options struct {
 	limits            queue.Limits
 	policy            migration.Policy
 	verbosity         int
+	version           bool
 }
 
 func parse() (options, error) {
@@ -77,6 +79,7 @@ func parse() (options, error) {
 	flag.DurationVar(&o.policy.Blink, "blink", o.policy.Blink, "the longest rest of a replay that the source is frozen for at once")
 	flag.DurationVar(&o.policy.Trend, "trend", o.policy.Trend, "how long a replay is watched before a lag that clearly grows freezes the source; one that is unclear is watched three times as long")
 	flag.DurationVar(&o.policy.Abandon, "abandon", o.policy.Abandon, "how long the rest of a migration that is over, or deleted, may wait for a broker, a registry or a node that does not come back")
+	flag.BoolVar(&o.version, "version", false, "say which version this is, and end")
 	flag.IntVar(&o.verbosity, "v", 0, "verbosity of the log: 0, or 1 for every action and every wait")
 	flag.Parse()
 	return o, o.check()
@@ -105,8 +108,13 @@ func run() error {
 	if err != nil {
 		return err
 	}
+	if o.version {
+		fmt.Println("manager", version.String())
+		return nil
+	}
 	// logr's level n is slog's level -n.
 	ctrl.SetLogger(logr.FromSlogHandler(slog.NewJSONHandler(os.Stderr, &slog.HandlerOptions{Level: slog.Level(-o.verbosity)})))
+	ctrl.Log.Info("starting", "version", version.String())
 	ctx := ctrl.SetupSignalHandler()
 
 	scheme := runtime.NewScheme()

@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"flag"
+	"fmt"
 	"log/slog"
 	"net/http"
 	"os"
@@ -20,6 +21,7 @@ import (
 	"ms2m.dev/ms2m/internal/dump"
 	"ms2m.dev/ms2m/internal/registry"
 	"ms2m.dev/ms2m/internal/staging"
+	"ms2m.dev/ms2m/internal/version"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/healthz"
 	"sigs.k8s.io/controller-runtime/pkg/manager"
@@ -32,6 +34,7 @@ type options struct {
 	archives, pods  string
 	socket, root    string
 	install         bool
+	installCRIU     bool
 	skipLock        bool
 	restart         install.RestartMode
 	health, metrics string
@@ -49,14 +52,21 @@ func main() {
 	flag.StringVar(&o.socket, "containerd", "/run/containerd/containerd.sock", "containerd's socket")
 	flag.StringVar(&o.root, "root", "/proc/1/root", "where the node's root directory is seen")
 	flag.BoolVar(&o.install, "install", true, "install the shim, containerd's handler and CRIU's options")
+	flag.BoolVar(&o.installCRIU, "install-criu", true, "with --install: put the CRIU of this image on the node if that has none")
 	flag.BoolVar(&o.skipLock, "skip-network-lock", true, "with --install: let CRIU not lock the network of what it dumps")
 	flag.Var(&o.restart, "containerd-restart", "how containerd is restarted for a new handler: auto, systemd, signal or none")
 	flag.StringVar(&o.health, "health-address", ":8081", "where /healthz and /readyz are served, 0 for nowhere")
 	flag.StringVar(&o.metrics, "metrics-address", "0", "where metrics are served, 0 for nowhere")
 	flag.IntVar(&o.concurrency, "concurrency", 4, "number of transfers at once")
+	showVersion := flag.Bool("version", false, "say which version this is, and end")
 	flag.Parse()
+	if *showVersion {
+		fmt.Println("node-agent", version.String())
+		return
+	}
 	log := logr.FromSlogHandler(slog.NewJSONHandler(os.Stderr, nil))
 	ctrl.SetLogger(log)
+	log.Info("starting", "version", version.String())
 	if err := run(ctrl.SetupSignalHandler(), o, log); err != nil {
 		log.Error(err, "node agent ended")
 		os.Exit(1)
@@ -140,6 +150,9 @@ func addInstaller(m ctrl.Manager, o options, log logr.Logger) error {
 		BinDir:     "/opt/ms2m/bin",
 		ConfigDir:  "/etc/containerd/conf.d",
 		CRIUDir:    "/etc/criu",
+	}
+	if o.installCRIU {
+		i.CRIU = &install.CRIU{Source: "/criu", Home: "/opt/ms2m/criu", Root: o.root, Log: i.Log, Path: containerd.Path}
 	}
 	if o.skipLock {
 		i.CRIUVersion = install.NodeCRIU

@@ -88,6 +88,7 @@ func (p *planner) cut(f Forecast, deadline time.Time) bool {
 		status = metav1.ConditionTrue
 	}
 	p.report(f)
+	p.record(f, freeze)
 	p.set(v1alpha1.ConditionCutOff, status, reason, "%s: %s", why, f.figures(cutoff))
 	p.status.Cutoff = &v1alpha1.Cutoff{
 		Reason:             reason,

@@ -88,6 +88,9 @@ func (p *planner) noteLive() {
 		p.noteEnd()
 		p.set(v1alpha1.ConditionReplayed, metav1.ConditionTrue, ReasonDone, "the copy has applied everything up to END_REPLAY")
 		p.status.Lag = &v1alpha1.Lag{Seconds: "0.000"}
+		if len(p.status.Series) > 0 {
+			p.record(Forecast{Arrival: -1, Replay: -1}, true)
+		}
 	}
 }
 

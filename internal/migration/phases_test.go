@@ -311,6 +311,9 @@ func TestReplaying(t *testing.T) {
 			if p.Status.Lag.Messages != 30 || p.Status.Lag.Seconds != "30.000" || p.Status.Positions.Source != 40 || p.Status.Positions.Target != 10 {
 				t.Errorf("lag %+v, positions %+v", p.Status.Lag, p.Status.Positions)
 			}
+			if s := p.Status.Series; len(s) != 1 || s[0].LagMessages != 30 || s[0].ReplayRate != "1.000" || s[0].ArrivalRate != "100.000" || !s[0].At.Equal(&metav1.MicroTime{Time: now}) {
+				t.Errorf("series %+v", s)
+			}
 		}},
 		{name: "written just now", change: all(behind(30), func(f *migration.Facts) { f.LastWrite = f.Now }), phase: v1alpha1.PhaseReplaying, check: func(t *testing.T, p migration.Plan) {
 			if p.Status.Lag != nil {

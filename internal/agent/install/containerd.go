@@ -7,6 +7,7 @@ import (
 	"net"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"syscall"
@@ -99,6 +100,29 @@ func (r *Runtime) Started() (time.Time, error) {
 	}
 	age, err := processAge(string(stat), string(uptime))
 	return time.Now().Add(-age), err
+}
+
+// Path are the directories in which containerd, and what it starts, looks for programs.
+func (r *Runtime) Path() ([]string, error) {
+	pid, err := r.pid()
+	if err != nil {
+		return nil, err
+	}
+	environ, err := os.ReadFile(fmt.Sprintf("/proc/%d/environ", pid))
+	if err != nil {
+		return nil, err
+	}
+	return searchPath(string(environ)), nil
+}
+
+// searchPath reads PATH from an environment as /proc has it.
+func searchPath(environ string) []string {
+	for variable := range strings.SplitSeq(environ, "\x00") {
+		if path, ok := strings.CutPrefix(variable, "PATH="); ok {
+			return filepath.SplitList(path)
+		}
+	}
+	return nil
 }
 
 // processAge computes how long a process has run from its /proc/<pid>/stat and

@@ -59,6 +59,8 @@ type Installer struct {
 	BinDir    string
 	ConfigDir string
 	CRIUDir   string
+	// CRIU is put on a node that has none; nil: it is left as it is.
+	CRIU *CRIU
 	// CRIUVersion asks the node's CRIU; nil: the network lock is left as it is.
 	CRIUVersion func(ctx context.Context) (string, error)
 }
@@ -87,6 +89,11 @@ func (i *Installer) Install(ctx context.Context) error {
 	}
 	if err := i.copyShim(); err != nil {
 		return fmt.Errorf("install the shim: %w", err)
+	}
+	if i.CRIU != nil {
+		if err := i.CRIU.install(); err != nil {
+			return fmt.Errorf("install CRIU: %w", err)
+		}
 	}
 	if err := i.configureCRIU(ctx); err != nil {
 		return fmt.Errorf("configure CRIU: %w", err)
@@ -160,20 +167,31 @@ func (i *Installer) shimPath() string   { return filepath.Join(i.BinDir, shimNam
 func (i *Installer) configPath() string { return filepath.Join(i.ConfigDir, configName) }
 
 func (i *Installer) copyShim() error {
-	want, err := fileDigest(i.Shim)
-	if err != nil {
-		return err
+	changed, err := update(i.shimPath(), i.Shim, 0o755)
+	if changed {
+		i.Log.Info("installed", "file", i.shimPath())
 	}
-	if have, err := fileDigest(i.shimPath()); err == nil && have == want {
-		return nil
-	}
-	src, err := os.Open(i.Shim)
+	return err
+}
+
+// update makes a file the same as source, if it is not yet.
+func update(path, source string, mode fs.FileMode) (changed bool, err error) {
+	want, err := fileDigest(source)
 	if err != nil {
-		return err
+		return false, err
+	}
+	if have, err := fileDigest(path); err == nil && have == want {
+		return false, nil
+	}
+	src, err := os.Open(source)
+	if err != nil {
+		return false, err
 	}
 	defer src.Close()
-	i.Log.Info("installing", "file", i.shimPath())
-	return replace(i.shimPath(), src, 0o755)
+	if err := replace(path, src, mode); err != nil {
+		return false, err
+	}
+	return true, nil
 }
 
 func fileDigest(path string) (string, error) {
