@@ -20,6 +20,10 @@ help: ## what can be made
 demo: build ## move a live pod between two nodes of a real cluster (RUNS=n, KEEP=1)
 	$(inlab) -- $(bin)/demo -config $(CURDIR)/config -runs $(or $(RUNS),1) $(if $(KEEP),-keep)
 
+.PHONY: sample
+sample: build ## deploy a service of samples/, move it under load, judge (SAMPLE=counter|exchange, KEEP=1)
+	$(inlab) -- $(bin)/sample -config $(CURDIR)/config -samples $(CURDIR)/samples $(if $(KEEP),-keep) $(or $(SAMPLE),exchange)
+
 .PHONY: test
 test: lint vuln unit fuzz model broker integration lab-test images e2e ## everything: linters, vulnerabilities, unit, fuzz, model, broker, envtest, lab, end to end
 
@@ -29,16 +33,20 @@ lint: generated tidy ## linters, formatting, generated files and modules up to d
 	for m in $(modules); do (cd $$m && go vet ./... && $(bin)/golangci-lint run --allow-serial-runners --config $(CURDIR)/.golangci.yml ./...) || exit 1; done
 
 .PHONY: generate
-generate: ## generate deepcopy functions, CRDs, RBAC and mocks
+generate: ## generate deepcopy functions, CRDs, RBAC, mocks and the API reference
 	hack/generate.sh
 
 .PHONY: generated
 generated: generate
-	@git diff --exit-code -- api config internal || { echo "generated files are not up to date: commit what make generate made"; exit 1; }
+	@git diff --exit-code -- api config docs/reference.md internal || { echo "generated files are not up to date: commit what make generate made"; exit 1; }
 
 .PHONY: states
 states: ## draw docs/states.svg (needs Debian's graphviz; a test tells when it is stale)
 	go run ./hack/states
+
+.PHONY: site
+site: ## the documentation as pages for a browser: site/index.html
+	go run ./hack/site
 
 .PHONY: tidy
 tidy:
@@ -118,10 +126,10 @@ $(bin)/lab:
 
 .PHONY: build
 build: $(bin)/lab deps ## the programs, into bin/
-	go build -o $(bin)/ ./cmd/manager ./cmd/node-agent ./test/demo ./test/inlab ./test/spread ./test/csi
+	go build -o $(bin)/ ./cmd/manager ./cmd/node-agent ./test/demo ./test/sample ./test/inlab ./test/spread ./test/csi
 	go build -tags '$(shim)' -o $(bin)/ ./cmd/containerd-shim-ms2m-v1
 	go build -tags failpoints -o $(bin)/manager-failpoints ./cmd/manager
-	cd examples && go build -o $(bin)/ ./counter
+	cd examples && go build -o $(bin)/ ./counter ./exchange
 
 .PHONY: lab-up lab-down
 lab-up: $(bin)/lab deps ## bring the lab up by itself

@@ -32,7 +32,8 @@ import (
 var (
 	lab *harness.Lab
 	// full asks for every combination where otherwise a choice of them is made.
-	full = flag.Bool("full", false, "every combination: more than an hour")
+	full    = flag.Bool("full", false, "every combination: more than an hour")
+	samples = flag.String("samples", "samples", "`directory` of the samples")
 )
 
 func TestMain(m *testing.M) {
