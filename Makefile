@@ -23,7 +23,7 @@ demo: build ## move a live pod between two nodes of a real cluster (RUNS=n, KEEP
 	$(inlab) -- $(bin)/demo -chart $(chart) -runs $(or $(RUNS),1) $(if $(KEEP),-keep)
 
 .PHONY: sample
-sample: build ## deploy a service of samples/, move it under load, judge (SAMPLE=counter|exchange, KEEP=1)
+sample: build ## deploy a service of samples/, move it under load, judge (SAMPLE=counter|exchange|dispatch, KEEP=1)
 	$(inlab) -- $(bin)/sample -chart $(chart) -samples $(CURDIR)/samples $(if $(KEEP),-keep) $(or $(SAMPLE),exchange)
 
 .PHONY: test
@@ -156,7 +156,7 @@ build: $(bin)/lab $(bin)/helm deps ## the programs, into bin/
 	go build -o $(bin)/ ./cmd/manager ./cmd/node-agent ./cmd/kubectl-ms2m ./test/demo ./test/sample ./test/inlab ./test/spread ./test/csi
 	go build -tags '$(shim)' -o $(bin)/ ./cmd/containerd-shim-ms2m-v1
 	go build -tags failpoints -o $(bin)/manager-failpoints ./cmd/manager
-	cd examples && go build -o $(bin)/ ./counter ./exchange
+	cd examples && go build -o $(bin)/ ./counter ./exchange ./dispatch
 
 .PHONY: lab-up lab-down
 lab-up: $(bin)/lab deps ## bring the lab up by itself
