@@ -60,14 +60,14 @@ type Installer struct {
 	CRIUDir   string
 	// CRIU is put on a node that has none; nil: it is left as it is.
 	CRIU *CRIU
-	// Import finds containerd's own configuration, for it to import ConfigDir; nil: it is left as it is.
-	Import func() (Import, error)
 	// Record is where it is noted which options were added to CRIU's configuration.
 	Record string
 	// Own are directories that are MS2M's alone, CRIUHome is CRIUDir, by paths that are
 	// no mounts to the agent: they are removed with everything else.
 	Own      []string
 	CRIUHome string
+	// Import finds containerd's own configuration, for it to import ConfigDir; nil: it is left as it is.
+	Import func() (Import, error)
 	// CRIUVersion asks the node's CRIU; nil: the network lock is left as it is.
 	CRIUVersion func(ctx context.Context) (string, error)
 }

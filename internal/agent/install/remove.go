@@ -35,11 +35,11 @@ func (i *Installer) Remove(ctx context.Context) error {
 	}
 	if i.Import != nil {
 		m, err := i.Import()
-		if err != nil {
-			return fmt.Errorf("find containerd's configuration: %w", err)
+		if err == nil {
+			err = m.Remove()
 		}
-		if err := m.Remove(); err != nil {
-			return err
+		if err != nil {
+			return fmt.Errorf("containerd's imports: %w", err)
 		}
 	}
 	if i.CRIU != nil {
