@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"net/http"
 	"os"
+	"path/filepath"
 	"time"
 
 	"github.com/go-logr/logr"
@@ -36,7 +37,9 @@ type options struct {
 	archives, pods  string
 	socket, root    string
 	install         bool
+	uninstall       bool
 	installCRIU     bool
+	importConfig    bool
 	skipLock        bool
 	restart         install.RestartMode
 	health, metrics string
@@ -59,7 +62,9 @@ func main() {
 	flag.StringVar(&o.socket, "containerd", "/run/containerd/containerd.sock", "containerd's socket")
 	flag.StringVar(&o.root, "root", "/proc/1/root", "where the node's root directory is seen")
 	flag.BoolVar(&o.install, "install", true, "install the shim, containerd's handler and CRIU's options")
+	flag.BoolVar(&o.uninstall, "uninstall", false, "take away what was installed, be ready when nothing is left of it, and do nothing else")
 	flag.BoolVar(&o.installCRIU, "install-criu", true, "with --install: put the CRIU of this image on the node if that has none")
+	flag.BoolVar(&o.importConfig, "import-config", false, "with --install: have containerd's own configuration import /etc/containerd/conf.d where it does not")
 	flag.BoolVar(&o.skipLock, "skip-network-lock", true, "with --install: let CRIU not lock the network of what it dumps")
 	flag.Var(&o.restart, "containerd-restart", "how containerd is restarted for a new handler: auto, systemd, signal or none")
 	flag.StringVar(&o.health, "health-address", ":8081", "where /healthz and /readyz are served, 0 for nowhere")
@@ -106,6 +111,9 @@ func run(ctx context.Context, o options, log logr.Logger) error {
 	installer, err := addInstaller(m, o, log)
 	if err != nil {
 		return err
+	}
+	if o.uninstall {
+		return m.Start(ctx)
 	}
 	counts, err := metrics.NewAgent(ctrlmetrics.Registry)
 	if err != nil {
@@ -179,12 +187,27 @@ func addInstaller(m ctrl.Manager, o options, log logr.Logger) (*install.Installe
 		BinDir:     "/opt/ms2m/bin",
 		ConfigDir:  "/etc/containerd/conf.d",
 		CRIUDir:    "/etc/criu",
+		Record:     filepath.Join(staging.Root, "installed.json"),
+		Own:        []string{filepath.Join(o.root, "/opt/ms2m"), filepath.Join(o.root, staging.Root)},
+		CRIUHome:   filepath.Join(o.root, "/etc/criu"),
 	}
-	if o.installCRIU {
+	if o.installCRIU || o.uninstall {
 		i.CRIU = &install.CRIU{Source: "/criu", Home: "/opt/ms2m/criu", Root: o.root, Log: i.Log, Path: containerd.Path}
+	}
+	if o.importConfig || o.uninstall {
+		i.Import = func() (install.Import, error) {
+			path, err := containerd.ConfigPath()
+			return install.Import{Config: filepath.Join(o.root, path), Pattern: i.ConfigDir + "/*.toml"}, err
+		}
 	}
 	if o.skipLock {
 		i.CRIUVersion = install.NodeCRIU
+	}
+	if o.uninstall {
+		if err := m.Add(manager.RunnableFunc(i.RunRemoval)); err != nil {
+			return nil, err
+		}
+		return i, m.AddReadyzCheck("removed", func(req *http.Request) error { return i.Removed(req.Context()) })
 	}
 	if o.install {
 		if err := m.Add(manager.RunnableFunc(i.Run)); err != nil {
