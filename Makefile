@@ -67,6 +67,11 @@ unit: ## unit and property tests, the simulations of the protocol and of the lib
 	cd sdk && go test -run '^TestSimulation' .
 	cd examples && go test ./...
 
+.PHONY: monitoring
+monitoring: ## alerts, dashboard and runbooks, with Prometheus' own tool
+	hack/need.sh promtool=prometheus
+	go test -count=1 ./monitoring
+
 .PHONY: fuzz
 fuzz: ## what is read from others, fuzzed for a moment (FUZZTIME=10m each, FUZZ=pattern)
 	hack/fuzz.sh
