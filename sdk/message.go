@@ -115,16 +115,10 @@ func fromDelivery(d amqp.Delivery, header string) *Message {
 			MessageID: d.MessageId, Type: d.Type, UserID: d.UserId, AppID: d.AppId,
 			Headers: fromTable(d.Headers),
 		},
-		identity: d.MessageId,
+		identity: identityOf(header, d.MessageId, d.Headers),
 	}
 	if !d.Timestamp.IsZero() {
 		m.Properties.Timestamp = &d.Timestamp
-	}
-	if header != "" {
-		m.identity = ""
-		if v, ok := d.Headers[header]; ok {
-			m.identity = fmt.Sprint(v)
-		}
 	}
 	return m
 }
