@@ -8,9 +8,11 @@ export CGO_ENABLED = 0
 
 bin     := $(CURDIR)/bin
 modules := . sdk examples lab test/browser
+version  = $(shell git describe --tags --always --dirty)
 shim    := no_btrfs no_aufs no_zfs no_devmapper netgo osusergo
 longest := ^Test(ConnectionLoss|Killed|StatefulSetTenTimes|Effects|Load|BrokerRestart|FaultBroker|Reads|AgentKilled|DeleteInPhase)$$
 inlab   := $(bin)/inlab -bin $(bin) $(if $(KEEP),-keep)
+chart   := $(CURDIR)/charts/ms2m
 
 .PHONY: help
 help: ## what can be made
@@ -18,10 +20,10 @@ help: ## what can be made
 
 .PHONY: demo
 demo: build ## move a live pod between two nodes of a real cluster (RUNS=n, KEEP=1)
-	$(inlab) -- $(bin)/demo -config $(CURDIR)/config -runs $(or $(RUNS),1) $(if $(KEEP),-keep)
+	$(inlab) -- $(bin)/demo -chart $(chart) -runs $(or $(RUNS),1) $(if $(KEEP),-keep)
 
 .PHONY: test
-test: lint vuln unit fuzz model broker integration lab-test images browser e2e ## everything: linters, vulnerabilities, unit, fuzz, model, broker, envtest, lab, browser, end to end
+test: lint scripts vuln sbom unit fuzz model broker integration lab-test images browser e2e ## everything: linters, scripts, vulnerabilities, unit, fuzz, model, broker, envtest, lab, browser, end to end
 
 .PHONY: lint
 lint: generated tidy ## linters, formatting, generated files and modules up to date
@@ -29,16 +31,22 @@ lint: generated tidy ## linters, formatting, generated files and modules up to d
 	for m in $(modules); do (cd $$m && go vet ./... && $(bin)/golangci-lint run --allow-serial-runners --config $(CURDIR)/.golangci.yml ./...) || exit 1; done
 
 .PHONY: generate
-generate: ## generate deepcopy functions, CRDs, RBAC and mocks
+generate: ## generate deepcopy functions, CRDs, RBAC, mocks and the manifests of the chart
 	hack/generate.sh
 
 .PHONY: generated
 generated: generate
-	@git diff --exit-code -- api config internal || { echo "generated files are not up to date: commit what make generate made"; exit 1; }
+	@git diff --exit-code -- api charts config internal || { echo "generated files are not up to date: commit what make generate made"; exit 1; }
 
 .PHONY: states
 states: ## draw docs/states.svg (needs Debian's graphviz; a test tells when it is stale)
 	go run ./hack/states
+
+.PHONY: scripts
+scripts: ## shellcheck, and the scripts for clusters and images with stand-ins for what they call
+	hack/need.sh shellcheck jq
+	shellcheck $$(git grep -lIE '^#!.*[ /](ba)?sh$$')
+	go test -count=1 ./test/scripts
 
 .PHONY: tidy
 tidy:
@@ -46,7 +54,7 @@ tidy:
 
 .PHONY: unit
 unit: ## unit and property tests, the simulations of the protocol and of the library
-	go test $$(go list ./... | grep -v -e /internal/broker$$ -e /internal/conformance$$ -e /test/integration$$ -e /test/e2e$$ -e /test/images$$)
+	go test $$(go list ./... | grep -v -e /internal/broker$$ -e /internal/conformance$$ -e /test/integration$$ -e /test/e2e$$ -e /test/images$$ -e /test/scripts$$)
 	cd sdk && go test -timeout 30m ./handover/... ./internal/... ./ownerhttp/...
 	cd sdk && go test -run '^TestSimulation' .
 	cd examples && go test ./...
@@ -58,6 +66,15 @@ fuzz: ## what is read from others, fuzzed for a moment (FUZZTIME=10m each, FUZZ=
 .PHONY: vuln
 vuln: ## known vulnerabilities that are called, as of the day pinned in tools/vuln
 	cd tools/vuln && go vet ./... && go test ./... && go run . $(modules:%=$(CURDIR)/%)
+
+.PHONY: sbom
+sbom: ## bills of materials (CycloneDX) of the programs, into dist/; the images have their own in /sbom.cdx.json
+	cd tools/sbom && go vet ./... && go test ./... && go build -o $(bin)/sbom .
+	go build -o $(bin)/ ./cmd/manager ./cmd/node-agent
+	go build -tags '$(shim)' -o $(bin)/ ./cmd/containerd-shim-ms2m-v1
+	mkdir -p dist
+	$(bin)/sbom -name ms2m/manager -version $(version) $(bin)/manager >dist/manager.cdx.json
+	$(bin)/sbom -name ms2m/node-agent -version $(version) $(bin)/node-agent $(bin)/containerd-shim-ms2m-v1 >dist/node-agent.cdx.json
 
 .PHONY: model
 model: ## the protocol explored by spin, the known faults found when put back (MODEL=pattern)
@@ -92,27 +109,27 @@ browser: ## the reports of kubectl ms2m in a real browser (SHOTS=directory for p
 .PHONY: e2e
 e2e: build ## migrations in two labs at once, asserted one by one (RUN=pattern, LABS=n)
 	go test -c -o $(bin)/e2e.test ./test/e2e
-	$(bin)/spread -bin $(bin) -labs $(or $(LABS),2) -run '$(or $(RUN),.)' -first '$(longest)' -- $(bin)/e2e.test -test.v -test.timeout 30m -config $(CURDIR)/config
+	$(bin)/spread -bin $(bin) -labs $(or $(LABS),2) -run '$(or $(RUN),.)' -first '$(longest)' -- $(bin)/e2e.test -test.v -test.timeout 30m -chart $(chart)
 
 .PHONY: e2e-full
 e2e-full: build ## the same with every combination of loads, queues and losses: more than an hour
 	go test -c -o $(bin)/e2e.test ./test/e2e
-	$(inlab) -nodes 3 -- $(bin)/e2e.test -test.v -test.timeout 3h $(if $(RUN),-test.run '$(RUN)') -full -config $(CURDIR)/config
+	$(inlab) -nodes 3 -- $(bin)/e2e.test -test.v -test.timeout 3h $(if $(RUN),-test.run '$(RUN)') -full -chart $(chart)
 
 .PHONY: faults
 faults: build ## manager and agents die at effects drawn by a seed, all over migrations in the lab (DEATHS=n of each strategy, SEED=n)
 	go test -c -o $(bin)/e2e.test ./test/e2e
-	$(inlab) -nodes 3 -- $(bin)/e2e.test -test.v -test.timeout 90m -test.run '^(TestEffects|TestAgentKilled)$$' -deaths $(or $(DEATHS),6) $(if $(SEED),-seed $(SEED)) -config $(CURDIR)/config
+	$(inlab) -nodes 3 -- $(bin)/e2e.test -test.v -test.timeout 90m -test.run '^(TestEffects|TestAgentKilled)$$' -deaths $(or $(DEATHS),6) $(if $(SEED),-seed $(SEED)) -chart $(chart)
 
 .PHONY: pause
 pause: build ## measure the parts of the pause at the checkpoint (ROUNDS=n)
 	go build -o $(bin)/pause ./test/pause
-	$(inlab) -- $(bin)/pause -config $(CURDIR)/config $(if $(ROUNDS),-rounds $(ROUNDS))
+	$(inlab) -- $(bin)/pause -chart $(chart) $(if $(ROUNDS),-rounds $(ROUNDS))
 
 .PHONY: soak
 soak: build ## move a counter back and forth with random faults (MOVES=1000, SEED=n)
 	go build -o $(bin)/soak ./test/soak
-	$(inlab) -- $(bin)/soak -config $(CURDIR)/config $(if $(MOVES),-moves $(MOVES)) $(if $(SEED),-seed $(SEED))
+	$(inlab) -- $(bin)/soak -chart $(chart) $(if $(MOVES),-moves $(MOVES)) $(if $(SEED),-seed $(SEED))
 
 .PHONY: deps
 deps: $(bin)/lab
@@ -122,8 +139,12 @@ deps: $(bin)/lab
 $(bin)/lab:
 	cd lab && go build -o $(bin)/lab ./cmd/lab
 
+.PHONY: $(bin)/helm
+$(bin)/helm:
+	cd tools/helm && go build -o $(bin)/helm helm.sh/helm/v4/cmd/helm
+
 .PHONY: build
-build: $(bin)/lab deps ## the programs, into bin/
+build: $(bin)/lab $(bin)/helm deps ## the programs, into bin/
 	go build -o $(bin)/ ./cmd/manager ./cmd/node-agent ./cmd/kubectl-ms2m ./test/demo ./test/inlab ./test/spread ./test/csi
 	go build -tags '$(shim)' -o $(bin)/ ./cmd/containerd-shim-ms2m-v1
 	go build -tags failpoints -o $(bin)/manager-failpoints ./cmd/manager

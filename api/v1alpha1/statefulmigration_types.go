@@ -98,7 +98,7 @@ type PodReference struct {
 
 	// namespace of the pod: optional, and only the migration's own (a CRD's
 	// rules cannot see metadata.namespace: the ValidatingAdmissionPolicy in
-	// config/admission refuses another one, and so does the manager).
+	// the policy ms2m-statefulmigration refuses another one, and so does the manager).
 	// +optional
 	// +kubebuilder:validation:MaxLength=63
 	Namespace string `json:"namespace,omitempty"`
@@ -266,9 +266,16 @@ type Deadlines struct {
 // +kubebuilder:printcolumn:name="From",type=string,JSONPath=`.status.sourceNode`
 // +kubebuilder:printcolumn:name="To",type=string,JSONPath=`.status.targetNode`
 // +kubebuilder:printcolumn:name="Lag",type=integer,JSONPath=`.status.lag.messages`
-// +kubebuilder:printcolumn:name="Ahead",type=integer,priority=1,JSONPath=`.status.queued.ahead`
-// +kubebuilder:printcolumn:name="Cut-off",type=string,priority=1,JSONPath=`.status.cutoff.reason`
 // +kubebuilder:printcolumn:name="Pause ms",type=integer,JSONPath=`.status.pauses.handoverMillis`
+// +kubebuilder:printcolumn:name="Reason",type=string,priority=1,JSONPath=`.status.conditions[?(@.type=="Succeeded")].reason`
+// +kubebuilder:printcolumn:name="Strategy",type=string,priority=1,JSONPath=`.status.strategy`
+// +kubebuilder:printcolumn:name="Hop",type=integer,priority=1,JSONPath=`.status.hop`
+// +kubebuilder:printcolumn:name="Attempt",type=integer,priority=1,JSONPath=`.status.attempt`
+// +kubebuilder:printcolumn:name="Ahead",type=integer,priority=1,JSONPath=`.status.queued.ahead`
+// +kubebuilder:printcolumn:name="Lag s",type=string,priority=1,JSONPath=`.status.lag.seconds`
+// +kubebuilder:printcolumn:name="Cut-off",type=string,priority=1,JSONPath=`.status.cutoff.reason`
+// +kubebuilder:printcolumn:name="Checkpoint ms",type=integer,priority=1,JSONPath=`.status.pauses.checkpointMillis`
+// +kubebuilder:printcolumn:name="Target",type=string,priority=1,JSONPath=`.status.targetPodName`
 // +kubebuilder:printcolumn:name="Age",type=date,JSONPath=`.metadata.creationTimestamp`
 type StatefulMigration struct {
 	metav1.TypeMeta   `json:",inline"`

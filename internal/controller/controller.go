@@ -52,6 +52,9 @@ type Reconciler struct {
 	Workers int
 	// Limits bound how many are active at a time.
 	Limits queue.Limits
+	// Observers are told of every status that was written; Failures of actions that failed.
+	Observers []Observer
+	Failures  Failures
 
 	turns turns
 }

@@ -2,6 +2,7 @@ package migration
 
 import (
 	"fmt"
+	"strings"
 	"time"
 
 	"k8s.io/apimachinery/pkg/api/meta"
@@ -317,7 +318,8 @@ func clip(s string) string {
 	if len(s) <= most {
 		return s
 	}
-	return s[:most] + "…"
+	// Not half a rune: the API server would change it, and it be written again for ever.
+	return strings.ToValidUTF8(s[:most], "") + "…"
 }
 
 func seconds(n int32) time.Duration { return time.Duration(n) * time.Second }

@@ -42,7 +42,7 @@ func (p *planner) transferring() Plan {
 	if !p.Done[StepImageVerified(p.status.CheckpointImage.Reference)] {
 		return p.act(VerifyImage{Reference: p.status.CheckpointImage.Reference})
 	}
-	p.set(v1alpha1.ConditionTransferred, metav1.ConditionTrue, ReasonDone, "the checkpoint is %s", p.status.CheckpointImage.Reference)
+	p.set(v1alpha1.ConditionTransferred, metav1.ConditionTrue, ReasonDone, "the checkpoint is %s (%.1f MiB)", p.status.CheckpointImage.Reference, float64(p.status.CheckpointImage.SizeBytes)/(1<<20))
 	p.enter(v1alpha1.PhaseRestoring)
 	return p.restoring()
 }
