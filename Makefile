@@ -7,7 +7,7 @@
 export CGO_ENABLED = 0
 
 bin     := $(CURDIR)/bin
-modules := . sdk examples lab
+modules := . sdk examples lab test/browser
 version  = $(shell git describe --tags --always --dirty)
 shim    := no_btrfs no_aufs no_zfs no_devmapper netgo osusergo
 longest := ^Test(ConnectionLoss|Killed|StatefulSetTenTimes|Effects|Load|BrokerRestart|FaultBroker|Reads|AgentKilled|DeleteInPhase)$$
@@ -23,11 +23,11 @@ demo: build ## move a live pod between two nodes of a real cluster (RUNS=n, KEEP
 	$(inlab) -- $(bin)/demo -chart $(chart) -runs $(or $(RUNS),1) $(if $(KEEP),-keep)
 
 .PHONY: sample
-sample: build ## deploy a service of samples/, move it under load, judge (SAMPLE=counter|exchange, KEEP=1)
+sample: build ## deploy a service of samples/, move it under load, judge (SAMPLE=counter|exchange|dispatch, KEEP=1)
 	$(inlab) -- $(bin)/sample -chart $(chart) -samples $(CURDIR)/samples $(if $(KEEP),-keep) $(or $(SAMPLE),exchange)
 
 .PHONY: test
-test: lint scripts vuln sbom unit fuzz model broker integration lab-test images e2e ## everything: linters, scripts, vulnerabilities, unit, fuzz, model, broker, envtest, lab, end to end
+test: lint scripts vuln sbom unit fuzz model broker integration lab-test images browser e2e ## everything: linters, scripts, vulnerabilities, unit, fuzz, model, broker, envtest, lab, images, browser, end to end
 
 .PHONY: lint
 lint: generated tidy ## linters, formatting, generated files and modules up to date
@@ -108,6 +108,12 @@ integration: $(bin)/lab deps ## the manager against a real API server (envtest)
 lab-test: $(bin)/lab deps ## the lab itself
 	cd lab && go test -count=1 -timeout 15m ./...
 
+.PHONY: browser
+browser: ## the reports of kubectl ms2m in a real browser (SHOTS=directory for pictures)
+	hack/need.sh chromium
+	go build -o $(bin)/ ./cmd/kubectl-ms2m
+	cd test/browser && go test -count=1 . -program $(bin)/kubectl-ms2m $(if $(SHOTS),-screenshots $(abspath $(SHOTS)))
+
 .PHONY: e2e
 e2e: build ## migrations in two labs at once, asserted one by one (RUN=pattern, LABS=n)
 	go test -c -o $(bin)/e2e.test ./test/e2e
@@ -147,10 +153,10 @@ $(bin)/helm:
 
 .PHONY: build
 build: $(bin)/lab $(bin)/helm deps ## the programs, into bin/
-	go build -o $(bin)/ ./cmd/manager ./cmd/node-agent ./test/demo ./test/sample ./test/inlab ./test/spread ./test/csi
+	go build -o $(bin)/ ./cmd/manager ./cmd/node-agent ./cmd/kubectl-ms2m ./test/demo ./test/sample ./test/inlab ./test/spread ./test/csi
 	go build -tags '$(shim)' -o $(bin)/ ./cmd/containerd-shim-ms2m-v1
 	go build -tags failpoints -o $(bin)/manager-failpoints ./cmd/manager
-	cd examples && go build -o $(bin)/ ./counter ./exchange
+	cd examples && go build -o $(bin)/ ./counter ./exchange ./dispatch
 
 .PHONY: lab-up lab-down
 lab-up: $(bin)/lab deps ## bring the lab up by itself
