@@ -11,6 +11,7 @@ modules := . sdk examples lab
 shim    := no_btrfs no_aufs no_zfs no_devmapper netgo osusergo
 longest := ^Test(ConnectionLoss|Killed|StatefulSetTenTimes|Effects|Load|BrokerRestart|FaultBroker|Reads|AgentKilled|DeleteInPhase)$$
 inlab   := $(bin)/inlab -bin $(bin) $(if $(KEEP),-keep)
+chart   := $(CURDIR)/charts/ms2m
 
 .PHONY: help
 help: ## what can be made
@@ -18,11 +19,11 @@ help: ## what can be made
 
 .PHONY: demo
 demo: build ## move a live pod between two nodes of a real cluster (RUNS=n, KEEP=1)
-	$(inlab) -- $(bin)/demo -config $(CURDIR)/config -runs $(or $(RUNS),1) $(if $(KEEP),-keep)
+	$(inlab) -- $(bin)/demo -chart $(chart) -runs $(or $(RUNS),1) $(if $(KEEP),-keep)
 
 .PHONY: sample
-sample: build ## deploy a service of samples/, move it under load, judge (SAMPLE=counter|exchange|dispatch, KEEP=1)
-	$(inlab) -- $(bin)/sample -config $(CURDIR)/config -samples $(CURDIR)/samples $(if $(KEEP),-keep) $(or $(SAMPLE),exchange)
+sample: build ## deploy a service of samples/, move it under load, judge (SAMPLE=counter|dispatch|exchange, KEEP=1)
+	$(inlab) -- $(bin)/sample -chart $(chart) -samples $(CURDIR)/samples $(if $(KEEP),-keep) $(or $(SAMPLE),exchange)
 
 .PHONY: test
 test: lint vuln unit fuzz model broker integration lab-test images e2e ## everything: linters, vulnerabilities, unit, fuzz, model, broker, envtest, lab, end to end
@@ -33,12 +34,12 @@ lint: generated tidy ## linters, formatting, generated files and modules up to d
 	for m in $(modules); do (cd $$m && go vet ./... && $(bin)/golangci-lint run --allow-serial-runners --config $(CURDIR)/.golangci.yml ./...) || exit 1; done
 
 .PHONY: generate
-generate: ## generate deepcopy functions, CRDs, RBAC, mocks and the API reference
+generate: ## generate deepcopy functions, CRDs, RBAC, mocks, the manifests of the chart and the API reference
 	hack/generate.sh
 
 .PHONY: generated
 generated: generate
-	@git diff --exit-code -- api config docs/reference.md internal || { echo "generated files are not up to date: commit what make generate made"; exit 1; }
+	@git diff --exit-code -- api charts config docs/reference.md internal || { echo "generated files are not up to date: commit what make generate made"; exit 1; }
 
 .PHONY: states
 states: ## draw docs/states.svg (needs Debian's graphviz; a test tells when it is stale)
@@ -94,27 +95,27 @@ lab-test: $(bin)/lab deps ## the lab itself
 .PHONY: e2e
 e2e: build ## migrations in two labs at once, asserted one by one (RUN=pattern, LABS=n)
 	go test -c -o $(bin)/e2e.test ./test/e2e
-	$(bin)/spread -bin $(bin) -labs $(or $(LABS),2) -run '$(or $(RUN),.)' -first '$(longest)' -- $(bin)/e2e.test -test.v -test.timeout 30m -config $(CURDIR)/config
+	$(bin)/spread -bin $(bin) -labs $(or $(LABS),2) -run '$(or $(RUN),.)' -first '$(longest)' -- $(bin)/e2e.test -test.v -test.timeout 30m -chart $(chart)
 
 .PHONY: e2e-full
 e2e-full: build ## the same with every combination of loads, queues and losses: more than an hour
 	go test -c -o $(bin)/e2e.test ./test/e2e
-	$(inlab) -nodes 3 -- $(bin)/e2e.test -test.v -test.timeout 3h $(if $(RUN),-test.run '$(RUN)') -full -config $(CURDIR)/config
+	$(inlab) -nodes 3 -- $(bin)/e2e.test -test.v -test.timeout 3h $(if $(RUN),-test.run '$(RUN)') -full -chart $(chart)
 
 .PHONY: faults
 faults: build ## manager and agents die at effects drawn by a seed, all over migrations in the lab (DEATHS=n of each strategy, SEED=n)
 	go test -c -o $(bin)/e2e.test ./test/e2e
-	$(inlab) -nodes 3 -- $(bin)/e2e.test -test.v -test.timeout 90m -test.run '^(TestEffects|TestAgentKilled)$$' -deaths $(or $(DEATHS),6) $(if $(SEED),-seed $(SEED)) -config $(CURDIR)/config
+	$(inlab) -nodes 3 -- $(bin)/e2e.test -test.v -test.timeout 90m -test.run '^(TestEffects|TestAgentKilled)$$' -deaths $(or $(DEATHS),6) $(if $(SEED),-seed $(SEED)) -chart $(chart)
 
 .PHONY: pause
 pause: build ## measure the parts of the pause at the checkpoint (ROUNDS=n)
 	go build -o $(bin)/pause ./test/pause
-	$(inlab) -- $(bin)/pause -config $(CURDIR)/config $(if $(ROUNDS),-rounds $(ROUNDS))
+	$(inlab) -- $(bin)/pause -chart $(chart) $(if $(ROUNDS),-rounds $(ROUNDS))
 
 .PHONY: soak
 soak: build ## move a counter back and forth with random faults (MOVES=1000, SEED=n)
 	go build -o $(bin)/soak ./test/soak
-	$(inlab) -- $(bin)/soak -config $(CURDIR)/config $(if $(MOVES),-moves $(MOVES)) $(if $(SEED),-seed $(SEED))
+	$(inlab) -- $(bin)/soak -chart $(chart) $(if $(MOVES),-moves $(MOVES)) $(if $(SEED),-seed $(SEED))
 
 .PHONY: deps
 deps: $(bin)/lab
@@ -124,8 +125,12 @@ deps: $(bin)/lab
 $(bin)/lab:
 	cd lab && go build -o $(bin)/lab ./cmd/lab
 
+.PHONY: $(bin)/helm
+$(bin)/helm:
+	cd tools/helm && go build -o $(bin)/helm helm.sh/helm/v4/cmd/helm
+
 .PHONY: build
-build: $(bin)/lab deps ## the programs, into bin/
+build: $(bin)/lab $(bin)/helm deps ## the programs, into bin/
 	go build -o $(bin)/ ./cmd/manager ./cmd/node-agent ./test/demo ./test/sample ./test/inlab ./test/spread ./test/csi
 	go build -tags '$(shim)' -o $(bin)/ ./cmd/containerd-shim-ms2m-v1
 	go build -tags failpoints -o $(bin)/manager-failpoints ./cmd/manager

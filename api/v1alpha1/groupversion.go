@@ -20,7 +20,8 @@ var AddToScheme = schemeBuilder.AddToScheme
 var schemeBuilder = runtime.NewSchemeBuilder(func(s *runtime.Scheme) error {
 	s.AddKnownTypes(GroupVersion,
 		&StatefulMigration{}, &StatefulMigrationList{},
-		&CheckpointTransfer{}, &CheckpointTransferList{})
+		&CheckpointTransfer{}, &CheckpointTransferList{},
+		&MigrationPolicy{}, &MigrationPolicyList{})
 	metav1.AddToGroupVersion(s, GroupVersion)
 	return nil
 })

@@ -29,6 +29,17 @@ const (
 	// emptyDir volumes that may be empty on the other node.
 	AnnotationDisposableVolumes = "migration.ms2m.dev/disposable-volumes"
 
+	// AnnotationQueueName, AnnotationBrokerURLSecret (the name of a Secret in the
+	// pod's namespace, or name/key) and AnnotationRepository on a pod say what a
+	// migration of it needs when the one who asks for it does not: kubectl ms2m, a
+	// drain.
+	AnnotationQueueName       = "migration.ms2m.dev/queue-name"
+	AnnotationBrokerURLSecret = "migration.ms2m.dev/broker-url-secret"
+	AnnotationRepository      = "migration.ms2m.dev/checkpoint-image-repository"
+	// AnnotationDrain on a pod says what its eviction comes to, a DrainPolicy:
+	// before what a MigrationPolicy says of it.
+	AnnotationDrain = "migration.ms2m.dev/drain"
+
 	// AnnotationNodeFacts on the pod of a node agent holds the NodeFacts of its
 	// node, as JSON.
 	AnnotationNodeFacts = "migration.ms2m.dev/node-facts"

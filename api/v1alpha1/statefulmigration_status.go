@@ -55,6 +55,15 @@ type StatefulMigrationStatus struct {
 	// +optional
 	Epoch int64 `json:"epoch,omitempty"`
 
+	// policy is the MigrationPolicy that the migration is under; absent: none.
+	// +optional
+	Policy *PolicyReference `json:"policy,omitempty"`
+
+	// settings are what holds for the migration, by its spec, its policy and what
+	// is built in.
+	// +optional
+	Settings *Settings `json:"settings,omitempty"`
+
 	// queued is there while the migration can begin and is not let in yet: see the
 	// manager's limits.
 	// +optional

@@ -100,7 +100,7 @@ type PodReference struct {
 
 	// namespace of the pod: optional, and only the migration's own (a CRD's
 	// rules cannot see metadata.namespace: the ValidatingAdmissionPolicy in
-	// config/admission refuses another one, and so does the manager).
+	// the policy ms2m-statefulmigration refuses another one, and so does the manager).
 	// +optional
 	// +kubebuilder:validation:MaxLength=63
 	Namespace string `json:"namespace,omitempty"`

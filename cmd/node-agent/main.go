@@ -10,6 +10,7 @@ import (
 	"log/slog"
 	"net/http"
 	"os"
+	"path/filepath"
 
 	"github.com/go-logr/logr"
 	corev1 "k8s.io/api/core/v1"
@@ -34,6 +35,7 @@ type options struct {
 	archives, pods  string
 	socket, root    string
 	install         bool
+	uninstall       bool
 	installCRIU     bool
 	skipLock        bool
 	restart         install.RestartMode
@@ -52,6 +54,7 @@ func main() {
 	flag.StringVar(&o.socket, "containerd", "/run/containerd/containerd.sock", "containerd's socket")
 	flag.StringVar(&o.root, "root", "/proc/1/root", "where the node's root directory is seen")
 	flag.BoolVar(&o.install, "install", true, "install the shim, containerd's handler and CRIU's options")
+	flag.BoolVar(&o.uninstall, "uninstall", false, "take away what was installed, be ready when nothing is left of it, and do nothing else")
 	flag.BoolVar(&o.installCRIU, "install-criu", true, "with --install: put the CRIU of this image on the node if that has none")
 	flag.BoolVar(&o.skipLock, "skip-network-lock", true, "with --install: let CRIU not lock the network of what it dumps")
 	flag.Var(&o.restart, "containerd-restart", "how containerd is restarted for a new handler: auto, systemd, signal or none")
@@ -103,6 +106,9 @@ func run(ctx context.Context, o options, log logr.Logger) error {
 	if err := addInstaller(m, o, log); err != nil {
 		return err
 	}
+	if o.uninstall {
+		return m.Start(ctx)
+	}
 	r := &agent.Reconciler{
 		Client:   m.GetClient(),
 		Registry: registry.New(),
@@ -150,12 +156,21 @@ func addInstaller(m ctrl.Manager, o options, log logr.Logger) error {
 		BinDir:     "/opt/ms2m/bin",
 		ConfigDir:  "/etc/containerd/conf.d",
 		CRIUDir:    "/etc/criu",
+		Record:     filepath.Join(staging.Root, "installed.json"),
+		Own:        []string{filepath.Join(o.root, "/opt/ms2m"), filepath.Join(o.root, staging.Root)},
+		CRIUHome:   filepath.Join(o.root, "/etc/criu"),
 	}
-	if o.installCRIU {
+	if o.installCRIU || o.uninstall {
 		i.CRIU = &install.CRIU{Source: "/criu", Home: "/opt/ms2m/criu", Root: o.root, Log: i.Log, Path: containerd.Path}
 	}
 	if o.skipLock {
 		i.CRIUVersion = install.NodeCRIU
+	}
+	if o.uninstall {
+		if err := m.Add(manager.RunnableFunc(i.RunRemoval)); err != nil {
+			return err
+		}
+		return m.AddReadyzCheck("removed", func(req *http.Request) error { return i.Removed(req.Context()) })
 	}
 	if o.install {
 		if err := m.Add(manager.RunnableFunc(i.Run)); err != nil {

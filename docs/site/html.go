@@ -77,8 +77,8 @@ func (w *writer) page(p *Page, navigation []Section) error {
 	groups := make([]group, 0, len(navigation))
 	for _, s := range navigation {
 		g := group{Title: s.Title}
-		for _, other := range s.Pages {
-			g.Items = append(g.Items, item{Title: other.Title(), Href: relative(p.Path, html(other.Path)), Current: other == p})
+		for _, e := range s.Entries {
+			g.Items = append(g.Items, item{Title: e.Words, Href: relative(p.Path, html(e.Path)), Current: e.Page == p})
 		}
 		groups = append(groups, g)
 	}

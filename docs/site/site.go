@@ -175,11 +175,21 @@ func (p *Page) Resolve(to string) (file, anchor string, ok bool) {
 
 // Section is a part of the navigation.
 type Section struct {
-	Title string
-	Pages []*Page
+	Title   string
+	Entries []Entry
 }
 
-// Navigation is what the lists of the index say, heading by heading.
+// Entry is a page of the navigation, with the words of the index for it.
+type Entry struct {
+	Words string
+	*Page
+}
+
+// decisions are numbered, and listed by their titles.
+const decisions = "docs/decisions/"
+
+// Navigation is what the lists of the index say, heading by heading. Under
+// "Decisions" come all of them.
 func Navigation(pages []*Page) []Section {
 	i := slices.IndexFunc(pages, func(p *Page) bool { return p.Path == Index })
 	if i < 0 {
@@ -199,9 +209,16 @@ func Navigation(pages []*Page) []Section {
 			file, _, _ := index.Resolve(string(l.Destination))
 			if i := slices.IndexFunc(pages, func(p *Page) bool { return p.Path == file }); i >= 0 {
 				s := &sections[len(sections)-1]
-				s.Pages = append(s.Pages, pages[i])
+				s.Entries = append(s.Entries, Entry{Words: index.words(l), Page: pages[i]})
 			}
 		})
+	}
+	for i := range sections {
+		for _, p := range pages {
+			if sections[i].Title == "Decisions" && strings.HasPrefix(p.Path, decisions) {
+				sections[i].Entries = append(sections[i].Entries, Entry{Words: p.Title(), Page: p})
+			}
+		}
 	}
 	return sections
 }

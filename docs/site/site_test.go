@@ -70,8 +70,8 @@ func TestNavigation(t *testing.T) {
 	pages := load(t)
 	reached := map[string]bool{site.Index: true}
 	for _, s := range site.Navigation(pages) {
-		for _, p := range s.Pages {
-			reached[p.Path] = true
+		for _, e := range s.Entries {
+			reached[e.Path] = true
 		}
 	}
 	for again := true; again; {

@@ -127,7 +127,7 @@ func (p *planner) checkProbes() *finding {
 
 func (p *planner) checkPermissions() *finding {
 	if missing := p.Preflight.Forbidden; len(missing) > 0 {
-		return hold(ReasonForbidden, "the manager may not %s: apply the manifests in config/rbac", strings.Join(missing, ", "))
+		return hold(ReasonForbidden, "the manager may not %s: its ClusterRole is not the one of this version: upgrade MS2M by its chart, or by install.yaml", strings.Join(missing, ", "))
 	}
 	return nil
 }

@@ -21,7 +21,7 @@ import (
 
 // options say what is shown.
 type options struct {
-	config    string
+	chart     string
 	runs      int
 	rate      float64
 	producers int
@@ -36,7 +36,7 @@ type options struct {
 
 func main() {
 	var o options
-	flag.StringVar(&o.config, "config", "config", "`directory` of the kustomization to deploy")
+	flag.StringVar(&o.chart, "chart", "charts/ms2m", "`directory` of the chart to install")
 	flag.IntVar(&o.runs, "runs", 1, "`number` of migrations, each of a fresh counter")
 	flag.Float64Var(&o.rate, "rate", 100, "`messages` per second")
 	flag.IntVar(&o.producers, "producers", 3, "`number` of producers")
@@ -66,7 +66,7 @@ func run(ctx context.Context, o options) error {
 	}
 	p := newProgress()
 	p.line("deploying MS2M")
-	if err := lab.Deploy(ctx, o.config); err != nil {
+	if err := lab.Deploy(ctx, o.chart); err != nil {
 		return fmt.Errorf("deploy MS2M: %w", err)
 	}
 	p.line("manager and agents are ready")

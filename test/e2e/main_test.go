@@ -32,28 +32,28 @@ import (
 var (
 	lab *harness.Lab
 	// full asks for every combination where otherwise a choice of them is made.
-	full    = flag.Bool("full", false, "every combination: more than an hour")
-	samples = flag.String("samples", "samples", "`directory` of the samples")
+	full       = flag.Bool("full", false, "every combination: more than an hour")
+	chart      = flag.String("chart", "charts/ms2m", "`directory` of the chart to install")
+	repository = flag.String("repository", ".", "`directory` of samples and docs")
 )
 
 func TestMain(m *testing.M) {
-	config := flag.String("config", "config", "`directory` of the kustomization to deploy")
 	flag.Parse()
 	if flag.Lookup("test.list").Value.String() != "" {
 		os.Exit(m.Run()) // no test is run: no lab is needed
 	}
-	if err := setUp(*config); err != nil {
+	if err := setUp(); err != nil {
 		fmt.Fprintln(os.Stderr, "e2e:", err)
 		os.Exit(1)
 	}
 	os.Exit(m.Run())
 }
 
-func setUp(config string) (err error) {
+func setUp() (err error) {
 	if lab, err = harness.Open(); err != nil {
 		return err
 	}
-	return lab.Deploy(context.Background(), config)
+	return lab.Deploy(context.Background(), *chart)
 }
 
 // within is a context that ends with the test, or before.

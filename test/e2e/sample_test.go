@@ -2,6 +2,7 @@ package e2e
 
 import (
 	"context"
+	"path/filepath"
 	"testing"
 	"time"
 
@@ -15,7 +16,7 @@ func TestSamples(t *testing.T) {
 	for _, name := range harness.Samples() {
 		t.Run(name, func(t *testing.T) {
 			ctx := within(t, 2*time.Minute)
-			s, err := lab.StartSample(ctx, *samples, name)
+			s, err := lab.StartSample(ctx, filepath.Join(*repository, "samples"), name)
 			if s != nil {
 				t.Cleanup(func() {
 					ctx, cancel := context.WithTimeout(context.Background(), time.Minute)

@@ -2,7 +2,9 @@ package harness
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
+	"path/filepath"
 	"strings"
 	"time"
 
@@ -13,79 +15,86 @@ import (
 )
 
 const (
-	// SystemNamespace is where MS2M runs.
+	// SystemNamespace is where the manager runs, and the release is.
 	SystemNamespace = "ms2m-system"
+	// AgentNamespace is where the agents run.
+	AgentNamespace = "ms2m-nodes"
 
-	fieldOwner         = client.FieldOwner("ms2m-harness")
-	rolloutTimeout     = 90 * time.Second
-	managerPlaceholder = "ms2m.dev/manager:dev"
-	agentPlaceholder   = "ms2m.dev/node-agent:dev"
+	release        = "ms2m"
+	fieldOwner     = client.FieldOwner("ms2m-harness")
+	rolloutTimeout = 90 * time.Second
 )
 
-// Deploy applies the kustomization in dir with the lab's images and the authority
-// of its registry, and waits until all of it is ready. What stands already is
-// brought up to date.
-func (l *Lab) Deploy(ctx context.Context, dir string) error {
-	manifests, err := output(ctx, nil, "kubectl", "kustomize", dir)
+// Deploy installs the chart in dir with the lab's images and the authority of its
+// registry, and waits until all of it is ready. What stands already is brought up to
+// date. Each of set is a value more, as helm's --set has it.
+func (l *Lab) Deploy(ctx context.Context, dir string, set ...string) error {
+	values, err := l.values()
 	if err != nil {
 		return err
 	}
-	for placeholder, image := range map[string]string{
-		managerPlaceholder: l.Images.Manager,
-		agentPlaceholder:   l.Images.Agent,
-	} {
-		if !strings.Contains(manifests, placeholder) {
-			return fmt.Errorf("%s: no workload has the image %s", dir, placeholder)
-		}
-		manifests = strings.ReplaceAll(manifests, placeholder, image)
-	}
-	// Before the workloads: they read it when they start.
-	if err := l.trustRegistry(ctx); err != nil {
+	// As docs/install.md says: a manager that needed more would not be let in.
+	namespace := corev1ac.Namespace(SystemNamespace).WithLabels(map[string]string{"pod-security.kubernetes.io/enforce": "restricted"})
+	if err := l.Client.Apply(ctx, namespace, fieldOwner); err != nil {
 		return err
 	}
-	_, err = output(ctx, []byte(manifests), "kubectl", "apply", "--server-side", "--force-conflicts", "--field-manager", string(fieldOwner), "-f", "-")
-	if err != nil {
+	args := []string{
+		"upgrade", "--install", release, dir, "--namespace", SystemNamespace, "--values", "-",
+		// What a test has changed goes.
+		"--server-side=true", "--force-conflicts",
+		// Helm's own --wait looks too seldom; rolledOut also waits for what an update replaces.
+		"--wait=hookOnly", "--timeout", rolloutTimeout.String(),
+	}
+	for _, s := range set {
+		args = append(args, "--set", s)
+	}
+	if _, err := output(ctx, values, l.helm(), args...); err != nil {
 		return err
 	}
 	return l.rolledOut(ctx)
 }
 
-// trustRegistry gives MS2M the authority of the lab, which signed the registry's
-// certificate as well as the API server's.
-func (l *Lab) trustRegistry(ctx context.Context) error {
-	if err := l.Client.Apply(ctx, corev1ac.Namespace(SystemNamespace), fieldOwner); err != nil {
-		return err
+// values are those by which the lab differs from the chart's own.
+func (l *Lab) values() ([]byte, error) {
+	type tree = map[string]any
+	image := func(reference string) tree {
+		repository, digest, _ := strings.Cut(reference, "@")
+		return tree{"image": tree{"repository": repository, "digest": digest}}
 	}
-	return l.Client.Apply(ctx, corev1ac.ConfigMap("ms2m-registry-ca", SystemNamespace).
-		WithData(map[string]string{"ca.crt": string(l.authority)}), fieldOwner, client.ForceOwnership)
+	return json.Marshal(tree{
+		"manager": image(l.Images.Manager),
+		"agent":   image(l.Images.Agent),
+		// It signed the registry's certificate as well as the API server's.
+		"registry": tree{"caBundle": string(l.authority)},
+	})
 }
+
+// helm is the program beside the lab's own.
+func (l *Lab) helm() string { return filepath.Join(filepath.Dir(l.command), "helm") }
 
 // rolledOut waits for the present version of every workload of MS2M.
 func (l *Lab) rolledOut(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, rolloutTimeout)
 	defer cancel()
-	deployments, daemons := &appsv1.DeploymentList{}, &appsv1.DaemonSetList{}
-	if err := l.Client.List(ctx, deployments, client.InNamespace(SystemNamespace)); err != nil {
+	manager := &appsv1.Deployment{}
+	if err := l.Client.Get(ctx, managerKey, manager); err != nil {
 		return err
 	}
-	if err := l.Client.List(ctx, daemons, client.InNamespace(SystemNamespace)); err != nil {
+	err := Until(ctx, l, manager, &appsv1.DeploymentList{}, func(d *appsv1.Deployment) (bool, error) {
+		return d != nil && deploymentReady(d), nil
+	})
+	if err != nil {
+		return l.withPods(err)
+	}
+	agents := &appsv1.DaemonSet{}
+	if err := l.Client.Get(ctx, agentKey, agents); err != nil {
 		return err
 	}
-	for i := range deployments.Items {
-		err := Until(ctx, l, &deployments.Items[i], &appsv1.DeploymentList{}, func(d *appsv1.Deployment) (bool, error) {
-			return d != nil && deploymentReady(d), nil
-		})
-		if err != nil {
-			return l.withPods(err)
-		}
-	}
-	for i := range daemons.Items {
-		err := Until(ctx, l, &daemons.Items[i], &appsv1.DaemonSetList{}, func(d *appsv1.DaemonSet) (bool, error) {
-			return d != nil && daemonSetReady(d), nil
-		})
-		if err != nil {
-			return l.withPods(err)
-		}
+	err = Until(ctx, l, agents, &appsv1.DaemonSetList{}, func(d *appsv1.DaemonSet) (bool, error) {
+		return d != nil && daemonSetReady(d), nil
+	})
+	if err != nil {
+		return l.withPods(err)
 	}
 	return nil
 }
@@ -105,9 +114,12 @@ func daemonSetReady(d *appsv1.DaemonSet) bool {
 func (l *Lab) withPods(err error) error {
 	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 	defer cancel()
-	pods, listErr := output(ctx, nil, "kubectl", "-n", SystemNamespace, "get", "pods", "-o", "wide")
-	if listErr != nil {
-		return err
+	for _, namespace := range []string{SystemNamespace, AgentNamespace} {
+		pods, listErr := output(ctx, nil, "kubectl", "-n", namespace, "get", "pods", "-o", "wide")
+		if listErr != nil {
+			return err
+		}
+		err = fmt.Errorf("%w\n%s", err, pods)
 	}
-	return fmt.Errorf("%w\n%s", err, pods)
+	return err
 }

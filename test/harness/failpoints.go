@@ -135,7 +135,7 @@ func (l *Lab) AwaitLeg(ctx context.Context, namespace string, is func(*v1alpha1.
 // AgentPod is the pod of a node's agent.
 func (l *Lab) AgentPod(ctx context.Context, node string) (*corev1.Pod, error) {
 	pods := &corev1.PodList{}
-	err := l.Client.List(ctx, pods, client.InNamespace(SystemNamespace), client.MatchingLabels{"app.kubernetes.io/name": v1alpha1.AgentName})
+	err := l.Client.List(ctx, pods, client.InNamespace(AgentNamespace), client.MatchingLabels{"app.kubernetes.io/name": v1alpha1.AgentName})
 	if err != nil {
 		return nil, err
 	}

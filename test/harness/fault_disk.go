@@ -40,7 +40,7 @@ func (l *Lab) FillDisk(ctx context.Context, machine, dir string, bytes int) erro
 // restartAgent has a new pod made for the agent of a node, which sees what was
 // mounted there meanwhile, and waits for what that says of the node.
 func (l *Lab) restartAgent(ctx context.Context, node string) error {
-	old, err := l.agent(ctx, node)
+	old, err := l.AgentPod(ctx, node)
 	if err != nil {
 		return err
 	}
@@ -53,7 +53,7 @@ func (l *Lab) restartAgent(ctx context.Context, node string) error {
 	if err := l.rolledOut(ctx); err != nil {
 		return err
 	}
-	fresh, err := l.agent(ctx, node)
+	fresh, err := l.AgentPod(ctx, node)
 	if err != nil {
 		return err
 	}
@@ -63,19 +63,4 @@ func (l *Lab) restartAgent(ctx context.Context, node string) error {
 		}
 		return p.Annotations[v1alpha1.AnnotationNodeFacts] != "", nil
 	})
-}
-
-// agent is the pod of a node's agent.
-func (l *Lab) agent(ctx context.Context, node string) (*corev1.Pod, error) {
-	pods := &corev1.PodList{}
-	err := l.Client.List(ctx, pods, client.InNamespace(SystemNamespace), client.MatchingLabels{"app.kubernetes.io/name": "ms2m-node-agent"})
-	if err != nil {
-		return nil, err
-	}
-	for i, p := range pods.Items {
-		if p.Spec.NodeName == node && p.DeletionTimestamp == nil {
-			return &pods.Items[i], nil
-		}
-	}
-	return nil, fmt.Errorf("no agent on %s", node)
 }

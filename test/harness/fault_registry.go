@@ -3,6 +3,7 @@ package harness
 import (
 	"context"
 	"encoding/base64"
+	"errors"
 	"fmt"
 
 	corev1 "k8s.io/api/core/v1"
@@ -40,11 +41,22 @@ func (l *Lab) FillRegistry(ctx context.Context, bytes int) (Undo, error) {
 // GiveRegistryPassword gives MS2M the password of a locked registry.
 func (l *Lab) GiveRegistryPassword(ctx context.Context) (Undo, error) {
 	auth := base64.StdEncoding.EncodeToString([]byte(registryUser + ":" + registryPassword))
-	secret := &corev1.Secret{
-		ObjectMeta: metav1.ObjectMeta{Namespace: SystemNamespace, Name: registrySecret},
-		Type:       corev1.SecretTypeDockerConfigJson,
-		StringData: map[string]string{corev1.DockerConfigJsonKey: fmt.Sprintf(`{"auths":{%q:{"auth":%q}}}`, l.Registry, auth)},
+	var secrets []*corev1.Secret
+	for _, namespace := range []string{SystemNamespace, AgentNamespace} {
+		secrets = append(secrets, &corev1.Secret{
+			ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: registrySecret},
+			Type:       corev1.SecretTypeDockerConfigJson,
+			StringData: map[string]string{corev1.DockerConfigJsonKey: fmt.Sprintf(`{"auths":{%q:{"auth":%q}}}`, l.Registry, auth)},
+		})
+	}
+	each := func(ctx context.Context, do func(context.Context, *corev1.Secret) error) (err error) {
+		for _, s := range secrets {
+			err = errors.Join(err, do(ctx, s))
+		}
+		return err
 	}
 	// Not by undo: a registry that is still locked does not look ready to the lab.
-	return func(ctx context.Context) error { return l.Client.Delete(ctx, secret) }, l.Client.Create(ctx, secret)
+	return func(ctx context.Context) error {
+		return each(ctx, func(ctx context.Context, s *corev1.Secret) error { return l.Client.Delete(ctx, s) })
+	}, each(ctx, func(ctx context.Context, s *corev1.Secret) error { return l.Client.Create(ctx, s) })
 }

@@ -9,10 +9,15 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/utils/ptr"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"ms2m.dev/ms2m/api/v1alpha1"
 )
 
 // managerKey is the manager's Deployment.
 var managerKey = client.ObjectKey{Namespace: SystemNamespace, Name: "ms2m-manager"}
+
+// agentKey is the agents' DaemonSet.
+var agentKey = client.ObjectKey{Namespace: AgentNamespace, Name: v1alpha1.AgentName}
 
 // SetManager runs the manager in so many replicas (0: it is gone for good) with
 // these flags besides the usual ones, waits until that is so, and returns how to
@@ -64,7 +69,7 @@ func (l *Lab) runManager(ctx context.Context, spec appsv1.DeploymentSpec) error 
 
 // AgentPods are the pods of the node agents.
 func (l *Lab) AgentPods(ctx context.Context) ([]corev1.Pod, error) {
-	return l.podsOf(ctx, SystemNamespace, map[string]string{"app.kubernetes.io/name": "ms2m-node-agent"})
+	return l.podsOf(ctx, AgentNamespace, map[string]string{"app.kubernetes.io/name": v1alpha1.AgentName})
 }
 
 // ManagerPod is the pod of the manager that runs.

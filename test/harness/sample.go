@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
@@ -33,10 +34,9 @@ type Service struct {
 	From, To  string                      // the nodes, the latter when it has moved
 	Drive     Drive
 
-	lab    *Lab
-	dir    string
-	queues []string
-	begin  memory
+	lab   *Lab
+	dir   string
+	begin memory
 }
 
 // memory is what tells one memory from another in the samples' /state.
@@ -59,56 +59,100 @@ func (l *Lab) StartSample(ctx context.Context, directory, name string) (*Service
 	if !ok {
 		return nil, fmt.Errorf("there is no sample %q: see %s", name, directory)
 	}
-	s := &Service{Name: name, lab: l, dir: filepath.Join(directory, name), queues: kind.queues}
+	s := &Service{Name: name, lab: l, dir: filepath.Join(directory, name)}
 	text, err := os.ReadFile(filepath.Join(s.dir, "migration.yaml"))
 	if err != nil {
 		return nil, err
 	}
-	registry := fmt.Sprintf("%s/samples", l.Registry)
 	s.Migration = &v1alpha1.StatefulMigration{}
-	if err := yaml.UnmarshalStrict([]byte(strings.ReplaceAll(string(text), sampleRegistry, registry)), s.Migration); err != nil {
+	if err := yaml.UnmarshalStrict([]byte(l.fill(string(text))), s.Migration); err != nil {
 		return nil, fmt.Errorf("%s/migration.yaml: %w", s.dir, err)
 	}
 	s.Migration.Namespace = s.Namespace()
 	if err := l.ensureNamespace(ctx, s.Namespace()); err != nil {
-		return nil, err
+		return s, err
 	}
-	if err := load.DeclareQueues(l.BrokerURL, load.Classic, s.queues...); err != nil {
-		return nil, err
+	if err := load.DeclareQueues(l.BrokerURL, load.Classic, kind.queues...); err != nil {
+		return s, err
 	}
-	placeholder := "ms2m.dev/" + name + ":dev"
-	if err := s.apply(ctx, map[string]string{placeholder: kind.image(l.Images)}); err != nil {
-		return nil, err
+	if err := s.apply(ctx); err != nil {
+		return s, err
 	}
 	pod, err := s.pod(ctx)
 	if err != nil {
-		return nil, err
+		return s, err
 	}
 	if err := load.Read(ctx, base(pod)+"/state", &s.begin); err != nil {
-		return nil, err
+		return s, err
 	}
 	s.From = pod.Spec.NodeName
 	s.Drive = kind.drive(ctx, l.BrokerURL)
 	return s, s.reach(ctx, sampleWarm)
 }
 
+// DriveSample declares a sample's queues and starts the load on it, wherever it is.
+func (l *Lab) DriveSample(ctx context.Context, name string) (Drive, error) {
+	kind, ok := sampleKinds[name]
+	if !ok {
+		return nil, fmt.Errorf("there is no sample %q", name)
+	}
+	if err := load.DeclareQueues(l.BrokerURL, load.Classic, kind.queues...); err != nil {
+		return nil, err
+	}
+	return kind.drive(ctx, l.BrokerURL), nil
+}
+
+// RemoveSample removes a sample's namespace, with all that is in it, and its queues.
+func (l *Lab) RemoveSample(ctx context.Context, name, namespace string) error {
+	ns := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: namespace}}
+	return errors.Join(
+		client.IgnoreNotFound(l.Client.Delete(ctx, ns)),
+		Gone(ctx, l, ns, &corev1.NamespaceList{}),
+		load.DeleteQueues(l.BrokerURL, sampleKinds[name].queues...))
+}
+
 // Namespace is where the sample is.
 func (s *Service) Namespace() string { return "sample-" + s.Name }
 
-// apply applies the sample's manifests with other images than those they name.
-func (s *Service) apply(ctx context.Context, images map[string]string) error {
+// apply applies the sample's manifests.
+func (s *Service) apply(ctx context.Context) error {
 	manifests, err := output(ctx, nil, "kubectl", "kustomize", s.dir)
 	if err != nil {
 		return err
 	}
-	for placeholder, image := range images {
-		if !strings.Contains(manifests, placeholder) {
-			return fmt.Errorf("%s: no container has the image %s", s.dir, placeholder)
-		}
-		manifests = strings.ReplaceAll(manifests, placeholder, image)
-	}
-	_, err = output(ctx, []byte(manifests), "kubectl", "-n", s.Namespace(), "apply", "-f", "-")
+	_, err = output(ctx, []byte(s.lab.fill(manifests)), "kubectl", "-n", s.Namespace(), "apply", "-f", "-")
 	return err
+}
+
+// fill puts the lab's images and registry in the place of what the samples' manifests
+// have for those of their user.
+func (l *Lab) fill(manifests string) string {
+	replace := []string{sampleRegistry, l.Registry + "/samples"}
+	for name, kind := range sampleKinds {
+		replace = append(replace, "ms2m.dev/"+name+":dev", kind.image(l.Images))
+	}
+	return strings.NewReplacer(replace...).Replace(manifests)
+}
+
+// FillSamples copies the samples' manifests into a directory, filled in for the lab.
+func (l *Lab) FillSamples(from, to string) error {
+	return filepath.WalkDir(from, func(file string, d fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		name, err := filepath.Rel(from, file)
+		if err != nil {
+			return err
+		}
+		if d.IsDir() {
+			return os.MkdirAll(filepath.Join(to, name), 0o755)
+		}
+		text, err := os.ReadFile(file)
+		if err != nil {
+			return err
+		}
+		return os.WriteFile(filepath.Join(to, name), []byte(l.fill(string(text))), 0o644)
+	})
 }
 
 // pod waits for the pod that is to move: its StatefulSet may not have made it yet.
@@ -184,10 +228,7 @@ func (s *Service) Close(ctx context.Context) error {
 	}
 	migration := s.Migration.DeepCopy()
 	migration.UID = "" // whichever there is
-	namespace := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: s.Namespace()}}
 	return errors.Join(
 		s.lab.DeleteMigration(ctx, migration), // while its Secret is there
-		client.IgnoreNotFound(s.lab.Client.Delete(ctx, namespace)),
-		Gone(ctx, s.lab, namespace, &corev1.NamespaceList{}),
-		load.DeleteQueues(s.lab.BrokerURL, s.queues...))
+		s.lab.RemoveSample(ctx, s.Name, s.Namespace()))
 }

@@ -1,7 +1,6 @@
 package integration
 
 import (
-	"path/filepath"
 	"testing"
 	"time"
 
@@ -18,15 +17,13 @@ import (
 // TestAgentAndPods: an agent says on its own pod what its node is, and can change
 // nothing else of it and nothing of others.
 func TestAgentAndPods(t *testing.T) {
-	for _, f := range []string{"namespace", "rbac", "policy"} {
-		if err := apply(t.Context(), filepath.Join(root, "config/agent", f+".yaml")); err != nil {
-			t.Fatal(err)
-		}
+	if err := apply(t.Context(), "ms2m-nodes", "ms2m-node-agent", "ms2m-node-agent-pod"); err != nil {
+		t.Fatal(err)
 	}
 	pods := map[string]*corev1.Pod{}
 	for _, name := range []string{"agent-1", "agent-2"} {
 		pods[name] = &corev1.Pod{
-			ObjectMeta: metav1.ObjectMeta{Namespace: "ms2m-system", Name: name, Annotations: map[string]string{"other": "stays"}},
+			ObjectMeta: metav1.ObjectMeta{Namespace: "ms2m-nodes", Name: name, Annotations: map[string]string{"other": "stays"}},
 			Spec:       corev1.PodSpec{Containers: []corev1.Container{{Name: "agent", Image: "agent"}}},
 		}
 		if err := kube.Create(t.Context(), pods[name]); err != nil {
@@ -35,15 +32,15 @@ func TestAgentAndPods(t *testing.T) {
 	}
 	as := rest.CopyConfig(cfg)
 	as.Impersonate = rest.ImpersonationConfig{
-		UserName: "system:serviceaccount:ms2m-system:ms2m-node-agent",
-		Groups:   []string{"system:serviceaccounts", "system:serviceaccounts:ms2m-system", "system:authenticated"},
+		UserName: "system:serviceaccount:ms2m-nodes:ms2m-node-agent",
+		Groups:   []string{"system:serviceaccounts", "system:serviceaccounts:ms2m-nodes", "system:authenticated"},
 		Extra:    map[string][]string{"authentication.kubernetes.io/pod-uid": {string(pods["agent-1"].UID)}},
 	}
 	c, err := client.New(as, client.Options{Scheme: scheme})
 	if err != nil {
 		t.Fatal(err)
 	}
-	own, other := agent.OwnPod{Client: c, Namespace: "ms2m-system", Name: "agent-1"}, agent.OwnPod{Client: c, Namespace: "ms2m-system", Name: "agent-2"}
+	own, other := agent.OwnPod{Client: c, Namespace: "ms2m-nodes", Name: "agent-1"}, agent.OwnPod{Client: c, Namespace: "ms2m-nodes", Name: "agent-2"}
 	// The API server takes note of role and policy in a while.
 	for deadline := time.Now().Add(time.Minute); ; time.Sleep(50 * time.Millisecond) {
 		err := own.Annotate(t.Context(), v1alpha1.AnnotationNodeFacts, `{"kernel":"6"}`)

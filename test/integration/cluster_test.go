@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -38,10 +39,8 @@ func cluster(ctx context.Context) error {
 	if err := kube.Create(ctx, class); err != nil {
 		return err
 	}
-	for _, file := range []string{"policy.yaml", "placement.yaml"} {
-		if err := apply(ctx, filepath.Join(root, "config/admission", file)); err != nil {
-			return err
-		}
+	if err := apply(ctx, "ms2m-statefulmigration", "ms2m-placement"); err != nil {
+		return err
 	}
 	if err := wait.PollUntilContextTimeout(ctx, 50*time.Millisecond, time.Minute, true, policyActive); err != nil {
 		return fmt.Errorf("the admission policy: %w", err)
@@ -123,8 +122,9 @@ func policyActive(ctx context.Context) (bool, error) {
 	return kube.Create(ctx, m, client.DryRunAll) != nil, nil
 }
 
-// apply creates the objects of a file.
-func apply(ctx context.Context, path string) error {
+// apply creates what the manifests have of these names, but no workload.
+func apply(ctx context.Context, names ...string) error {
+	path := filepath.Join(root, "config/install.yaml")
 	f, err := os.Open(path)
 	if err != nil {
 		return err
@@ -139,7 +139,7 @@ func apply(ctx context.Context, path string) error {
 			}
 			return fmt.Errorf("%s: %w", path, err)
 		}
-		if len(u.Object) == 0 {
+		if kind := u.GetKind(); !slices.Contains(names, u.GetName()) || kind == "Deployment" || kind == "DaemonSet" {
 			continue
 		}
 		if err := kube.Create(ctx, u); err != nil {

@@ -71,7 +71,7 @@ func run(m *testing.M) (code int, err error) {
 	}
 	env := &envtest.Environment{
 		BinaryAssetsDirectory: assets,
-		CRDDirectoryPaths:     []string{filepath.Join(root, "config/crd")},
+		CRDDirectoryPaths:     []string{filepath.Join(root, "charts/ms2m/files/crds")},
 		ErrorIfCRDPathMissing: true,
 	}
 	// Nothing of it is to outlive the tests.

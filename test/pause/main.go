@@ -24,24 +24,24 @@ import (
 )
 
 func main() {
-	config := flag.String("config", "config", "`directory` of the kustomization to deploy")
+	chart := flag.String("chart", "charts/ms2m", "`directory` of the chart to install")
 	rounds := flag.Int("rounds", 12, "`number` of checkpoints in each way")
 	sizes := flag.String("sizes", "0,10,100,500", "memory that the counter carries, in `MiB`, one series for each")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
 	defer stop()
-	if err := run(ctx, *config, *sizes, *rounds); err != nil {
+	if err := run(ctx, *chart, *sizes, *rounds); err != nil {
 		fmt.Fprintln(os.Stderr, "pause:", err)
 		os.Exit(1)
 	}
 }
 
-func run(ctx context.Context, config, sizes string, rounds int) error {
+func run(ctx context.Context, chart, sizes string, rounds int) error {
 	lab, err := harness.Open()
 	if err != nil {
 		return err
 	}
-	if err := lab.Deploy(ctx, config); err != nil {
+	if err := lab.Deploy(ctx, chart); err != nil {
 		return fmt.Errorf("deploy MS2M: %w", err)
 	}
 	for size := range strings.SplitSeq(sizes, ",") {

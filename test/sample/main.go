@@ -19,7 +19,7 @@ import (
 )
 
 func main() {
-	config := flag.String("config", "config", "`directory` of the kustomization to deploy")
+	chart := flag.String("chart", "charts/ms2m", "`directory` of the chart to install")
 	samples := flag.String("samples", "samples", "`directory` of the samples")
 	keep := flag.Bool("keep", false, "leave the service as it is at the end")
 	timeout := flag.Duration("timeout", 3*time.Minute, "bound on the whole")
@@ -32,7 +32,7 @@ func main() {
 	defer stop()
 	ctx, cancel := context.WithTimeoutCause(ctx, *timeout, fmt.Errorf("not done in %v", *timeout))
 	defer cancel()
-	if err := run(ctx, *config, *samples, flag.Arg(0), *keep); err != nil {
+	if err := run(ctx, *chart, *samples, flag.Arg(0), *keep); err != nil {
 		fmt.Fprintln(os.Stderr, "sample:", err)
 		os.Exit(1)
 	}
@@ -40,7 +40,7 @@ func main() {
 
 var errVerdict = errors.New("the migration is not good")
 
-func run(ctx context.Context, config, directory, name string, keep bool) (err error) {
+func run(ctx context.Context, chart, directory, name string, keep bool) (err error) {
 	lab, err := harness.Open()
 	if err != nil {
 		return err
@@ -49,7 +49,7 @@ func run(ctx context.Context, config, directory, name string, keep bool) (err er
 	line := func(format string, args ...any) {
 		fmt.Printf("%6.1f s  %s\n", time.Since(begin).Seconds(), fmt.Sprintf(format, args...))
 	}
-	if err := lab.Deploy(ctx, config); err != nil {
+	if err := lab.Deploy(ctx, chart); err != nil {
 		return fmt.Errorf("deploy MS2M: %w", err)
 	}
 	line("MS2M is ready")

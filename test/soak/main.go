@@ -21,7 +21,7 @@ import (
 
 // options say what is soaked.
 type options struct {
-	config    string
+	chart     string
 	moves     int
 	seed      uint64
 	faults    float64
@@ -33,7 +33,7 @@ type options struct {
 
 func main() {
 	var o options
-	flag.StringVar(&o.config, "config", "config", "`directory` of the kustomization to deploy")
+	flag.StringVar(&o.chart, "chart", "charts/ms2m", "`directory` of the chart to install")
 	flag.IntVar(&o.moves, "moves", 1000, "`number` of moves")
 	flag.Uint64Var(&o.seed, "seed", 0, "of what is drawn at random; 0: one is drawn")
 	flag.Float64Var(&o.faults, "faults", 0.5, "`share` of the moves that a fault happens in")
@@ -62,7 +62,7 @@ func run(ctx context.Context, o options) (err error) {
 	if err != nil {
 		return err
 	}
-	if err := lab.Deploy(ctx, o.config); err != nil {
+	if err := lab.Deploy(ctx, o.chart); err != nil {
 		return fmt.Errorf("deploy MS2M: %w", err)
 	}
 	flow, err := lab.StartFlow(ctx, harness.FlowConfig{

@@ -70,19 +70,23 @@ func (i *Installer) addOptions(name string, options ...string) error {
 			named[words[0]] = true
 		}
 	}
-	before := len(data)
+	var missing []string
 	for _, o := range options {
 		key, _, _ := strings.Cut(o, " ")
 		if named[key] {
 			continue
 		}
+		missing = append(missing, o)
 		if len(data) > 0 && !bytes.HasSuffix(data, []byte("\n")) {
 			data = append(data, '\n')
 		}
 		data = append(data, o+"\n"...)
 	}
-	if len(data) == before {
+	if missing == nil {
 		return nil
+	}
+	if err := i.record(name, missing); err != nil {
+		return err
 	}
 	i.Log.Info("configuring", "file", path)
 	return replace(path, bytes.NewReader(data), 0o644)

@@ -16,7 +16,6 @@ import (
 	"time"
 
 	"github.com/go-logr/logr"
-	"k8s.io/apimachinery/pkg/util/wait"
 )
 
 // Handler is the runtime handler that the RuntimeClass names.
@@ -61,6 +60,12 @@ type Installer struct {
 	CRIUDir   string
 	// CRIU is put on a node that has none; nil: it is left as it is.
 	CRIU *CRIU
+	// Record is where it is noted which options were added to CRIU's configuration.
+	Record string
+	// Own are directories that are MS2M's alone, CRIUHome is CRIUDir, by paths that are
+	// no mounts to the agent: they are removed with everything else.
+	Own      []string
+	CRIUHome string
 	// CRIUVersion asks the node's CRIU; nil: the network lock is left as it is.
 	CRIUVersion func(ctx context.Context) (string, error)
 }
@@ -68,17 +73,7 @@ type Installer struct {
 // Run installs, and tries again until it is done: a node that can't restore may
 // still push, so a failure here does not end the agent. Ready says what is wrong.
 func (i *Installer) Run(ctx context.Context) error {
-	err := wait.PollUntilContextCancel(ctx, retryInterval, true, func(ctx context.Context) (bool, error) {
-		err := i.Install(ctx)
-		if err != nil && ctx.Err() == nil {
-			i.Log.Error(err, "installation failed", "again in", retryInterval.String())
-		}
-		return err == nil, nil
-	})
-	if ctx.Err() != nil {
-		return nil // the agent ends
-	}
-	return err
+	return i.persist(ctx, "installation", i.Install)
 }
 
 // Install installs what is missing and returns when the handler is usable.
@@ -113,7 +108,7 @@ func (i *Installer) Install(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("configure containerd: %w", err)
 	}
-	return i.restart(ctx, want, written)
+	return i.restart(ctx, func(s *Status) bool { return s.has(want) }, written)
 }
 
 // Ready tells whether the running containerd has the handler and the shim is there.
@@ -131,36 +126,6 @@ func (i *Installer) Ready(ctx context.Context) error {
 	}
 	_, err = os.Stat(i.shimPath())
 	return err
-}
-
-// restart restarts containerd, unless the running one was started after its
-// configuration was written: then a restart would not help either, and an agent
-// that starts again and again must not take containerd along.
-func (i *Installer) restart(ctx context.Context, want handler, written time.Time) error {
-	started, err := i.Containerd.Started()
-	if err != nil {
-		return fmt.Errorf("find containerd: %w", err)
-	}
-	if started.After(written) {
-		return fmt.Errorf("containerd was started after %s was written and does not have it: does its configuration import that directory?",
-			i.configPath())
-	}
-	i.Log.Info("restarting containerd, for it to read its new handler", "handler", Handler)
-	if err := i.Containerd.Restart(ctx); err != nil {
-		return fmt.Errorf("restart containerd: %w", err)
-	}
-	var last error
-	err = wait.PollUntilContextTimeout(ctx, pollInterval, restartTimeout, true, func(ctx context.Context) (bool, error) {
-		status, err := i.Containerd.Status(ctx)
-		if last = err; err != nil {
-			return false, nil // it is on its way down or up
-		}
-		return status.has(want), nil
-	})
-	if err != nil {
-		return fmt.Errorf("containerd did not come back with the handler %s: %w", Handler, errors.Join(err, last))
-	}
-	return nil
 }
 
 func (i *Installer) shimPath() string   { return filepath.Join(i.BinDir, shimName) }

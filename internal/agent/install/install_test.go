@@ -47,10 +47,15 @@ func (f *fakeContainerd) Restart(context.Context) error {
 	if f.imports == "" {
 		return nil
 	}
-	if _, err := os.Stat(f.imports); err != nil {
+	config, err := os.ReadFile(f.imports)
+	if err != nil {
 		return err
 	}
-	want, err := f.status.handlerFor(filepath.Join(filepath.Dir(f.imports), shimName))
+	if string(config) == noHandler {
+		delete(f.status.handlers, Handler)
+		return nil
+	}
+	want, err := f.status.handlerFor(filepath.Join(filepath.Dir(f.imports), "own", shimName))
 	f.status.handlers[Handler] = want
 	return err
 }
@@ -58,7 +63,14 @@ func (f *fakeContainerd) Restart(context.Context) error {
 func newInstaller(t *testing.T, c *fakeContainerd) *Installer {
 	t.Helper()
 	dir := t.TempDir()
-	i := &Installer{Containerd: c, Log: logr.Discard(), Shim: filepath.Join(t.TempDir(), "shim"), BinDir: dir, ConfigDir: dir, CRIUDir: dir}
+	own := filepath.Join(dir, "own")
+	i := &Installer{
+		Containerd: c, Log: logr.Discard(), Shim: filepath.Join(t.TempDir(), "shim"), BinDir: own, ConfigDir: dir, CRIUDir: filepath.Join(dir, "criu"),
+		Record: filepath.Join(own, "installed.json"), Own: []string{own}, CRIUHome: filepath.Join(dir, "criu"),
+	}
+	if err := os.Mkdir(i.CRIUDir, 0o755); err != nil {
+		t.Fatal(err)
+	}
 	if err := os.WriteFile(i.Shim, []byte("the shim"), 0o755); err != nil {
 		t.Fatal(err)
 	}

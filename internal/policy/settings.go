@@ -1,0 +1,93 @@
+package policy
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+	"strings"
+
+	"ms2m.dev/ms2m/api/v1alpha1"
+)
+
+// builtIn are the defaults of what neither a migration nor its policy says.
+var builtIn = v1alpha1.Settings{
+	Strategy: v1alpha1.StrategyAuto, ReplayCutoffSeconds: 120, CheckpointRetention: v1alpha1.RetentionDelete, BackoffLimit: 4,
+	Deadlines: v1alpha1.Deadlines{
+		PendingSeconds: 60, CheckpointSeconds: 60, TransferSeconds: 300, RestoreSeconds: 300, ReplaySeconds: 600, FinalizeSeconds: 300,
+	},
+}
+
+// Resolve is what holds for a migration under a policy; nil: under none. A default
+// never goes beyond a bound of the same policy, or of what is built in.
+func Resolve(spec *v1alpha1.StatefulMigrationSpec, p *v1alpha1.MigrationPolicy) v1alpha1.Settings {
+	var d v1alpha1.PolicyDefaults
+	var b v1alpha1.PolicyBounds
+	if p != nil {
+		d, b = p.Spec.Defaults, p.Spec.Bounds
+	}
+	s := v1alpha1.Settings{
+		Strategy:                  cmp.Or(spec.Strategy, d.Strategy, builtIn.Strategy),
+		ReplayCutoffSeconds:       cmp.Or(spec.ReplayCutoffSeconds, d.ReplayCutoffSeconds),
+		CheckpointImageRepository: cmp.Or(spec.CheckpointImageRepository, d.CheckpointImageRepository),
+		CheckpointRetention:       cmp.Or(spec.CheckpointRetention, d.CheckpointRetention, builtIn.CheckpointRetention),
+		Deadlines:                 deadlines(spec.Deadlines, d.Deadlines),
+		BackoffLimit:              *cmp.Or(spec.BackoffLimit, d.BackoffLimit, &builtIn.BackoffLimit),
+		TTLSecondsAfterFinished:   cmp.Or(spec.TTLSecondsAfterFinished, d.TTLSecondsAfterFinished),
+		MaxMigrations:             b.MaxMigrations,
+		MaxMigrationsPerNode:      b.MaxMigrationsPerNode,
+	}
+	if s.ReplayCutoffSeconds == 0 {
+		s.ReplayCutoffSeconds = builtIn.ReplayCutoffSeconds
+		if b.MaxReplayCutoffSeconds > 0 {
+			s.ReplayCutoffSeconds = min(s.ReplayCutoffSeconds, b.MaxReplayCutoffSeconds)
+		}
+	}
+	if q := b.BandwidthPerMigration; q != nil {
+		s.BandwidthBytesPerSecond = q.Value()
+	}
+	return s
+}
+
+func deadlines(said, policy v1alpha1.Deadlines) v1alpha1.Deadlines {
+	b := builtIn.Deadlines
+	return v1alpha1.Deadlines{
+		TotalSeconds:      cmp.Or(said.TotalSeconds, policy.TotalSeconds),
+		PendingSeconds:    cmp.Or(said.PendingSeconds, policy.PendingSeconds, b.PendingSeconds),
+		CheckpointSeconds: cmp.Or(said.CheckpointSeconds, policy.CheckpointSeconds, b.CheckpointSeconds),
+		TransferSeconds:   cmp.Or(said.TransferSeconds, policy.TransferSeconds, b.TransferSeconds),
+		RestoreSeconds:    cmp.Or(said.RestoreSeconds, policy.RestoreSeconds, b.RestoreSeconds),
+		ReplaySeconds:     cmp.Or(said.ReplaySeconds, policy.ReplaySeconds, b.ReplaySeconds),
+		FinalizeSeconds:   cmp.Or(said.FinalizeSeconds, policy.FinalizeSeconds, b.FinalizeSeconds),
+	}
+}
+
+// Forbids says what of a migration's settings its policy forbids, and what to do;
+// empty: nothing. What Auto comes to is known later: see ForbidsStrategy.
+func Forbids(s v1alpha1.Settings, p *v1alpha1.MigrationPolicy) string {
+	if p == nil {
+		return ""
+	}
+	if s.Strategy != v1alpha1.StrategyAuto {
+		if why := ForbidsStrategy(s.Strategy, p); why != "" {
+			return why
+		}
+	}
+	if most := p.Spec.Bounds.MaxReplayCutoffSeconds; most > 0 && s.ReplayCutoffSeconds > most {
+		return fmt.Sprintf("replayCutoffSeconds is %d, and the MigrationPolicy %q allows %d at most (bounds.maxReplayCutoffSeconds): ask for less, or leave it out",
+			s.ReplayCutoffSeconds, p.Name, most)
+	}
+	return ""
+}
+
+// ForbidsStrategy says that a policy forbids a strategy; empty: it does not.
+func ForbidsStrategy(s v1alpha1.Strategy, p *v1alpha1.MigrationPolicy) string {
+	if p == nil || len(p.Spec.Bounds.AllowedStrategies) == 0 || slices.Contains(p.Spec.Bounds.AllowedStrategies, s) {
+		return ""
+	}
+	var allowed []string
+	for _, a := range p.Spec.Bounds.AllowedStrategies {
+		allowed = append(allowed, string(a))
+	}
+	return fmt.Sprintf("strategy is %s, and the MigrationPolicy %q allows %s (bounds.allowedStrategies): ask for that, or have the policy changed",
+		s, p.Name, strings.Join(allowed, " and "))
+}
