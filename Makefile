@@ -7,7 +7,8 @@
 export CGO_ENABLED = 0
 
 bin     := $(CURDIR)/bin
-modules := . sdk examples lab
+modules := . sdk examples lab test/browser
+version  = $(shell git describe --tags --always --dirty)
 shim    := no_btrfs no_aufs no_zfs no_devmapper netgo osusergo
 longest := ^Test(ConnectionLoss|Killed|StatefulSetTenTimes|Effects|Load|BrokerRestart|FaultBroker|Reads|AgentKilled|DeleteInPhase)$$
 inlab   := $(bin)/inlab -bin $(bin) $(if $(KEEP),-keep)
@@ -26,7 +27,7 @@ sample: build ## deploy a service of samples/, move it under load, judge (SAMPLE
 	$(inlab) -- $(bin)/sample -chart $(chart) -samples $(CURDIR)/samples $(if $(KEEP),-keep) $(or $(SAMPLE),exchange)
 
 .PHONY: test
-test: lint vuln unit fuzz model broker integration lab-test images e2e ## everything: linters, vulnerabilities, unit, fuzz, model, broker, envtest, lab, end to end
+test: lint scripts vuln sbom unit fuzz model broker integration lab-test images browser e2e ## everything: linters, scripts, vulnerabilities, unit, fuzz, model, broker, envtest, lab, images, browser, end to end
 
 .PHONY: lint
 lint: generated tidy ## linters, formatting, generated files and modules up to date
@@ -45,6 +46,12 @@ generated: generate
 states: ## draw docs/states.svg (needs Debian's graphviz; a test tells when it is stale)
 	go run ./hack/states
 
+.PHONY: scripts
+scripts: ## shellcheck, and the scripts for clusters and images with stand-ins for what they call
+	hack/need.sh shellcheck jq
+	shellcheck $$(git grep -lIE '^#!.*[ /](ba)?sh$$')
+	go test -count=1 ./test/scripts
+
 .PHONY: site
 site: ## the documentation as pages for a browser: site/index.html
 	go run ./hack/site
@@ -55,7 +62,7 @@ tidy:
 
 .PHONY: unit
 unit: ## unit and property tests, the simulations of the protocol and of the library
-	go test $$(go list ./... | grep -v -e /internal/broker$$ -e /internal/conformance$$ -e /test/integration$$ -e /test/e2e$$ -e /test/images$$)
+	go test $$(go list ./... | grep -v -e /internal/broker$$ -e /internal/conformance$$ -e /test/integration$$ -e /test/e2e$$ -e /test/images$$ -e /test/scripts$$)
 	cd sdk && go test -timeout 30m ./handover/... ./internal/... ./ownerhttp/...
 	cd sdk && go test -run '^TestSimulation' .
 	cd examples && go test ./...
@@ -67,6 +74,15 @@ fuzz: ## what is read from others, fuzzed for a moment (FUZZTIME=10m each, FUZZ=
 .PHONY: vuln
 vuln: ## known vulnerabilities that are called, as of the day pinned in tools/vuln
 	cd tools/vuln && go vet ./... && go test ./... && go run . $(modules:%=$(CURDIR)/%)
+
+.PHONY: sbom
+sbom: ## bills of materials (CycloneDX) of the programs, into dist/; the images have their own in /sbom.cdx.json
+	cd tools/sbom && go vet ./... && go test ./... && go build -o $(bin)/sbom .
+	go build -o $(bin)/ ./cmd/manager ./cmd/node-agent
+	go build -tags '$(shim)' -o $(bin)/ ./cmd/containerd-shim-ms2m-v1
+	mkdir -p dist
+	$(bin)/sbom -name ms2m/manager -version $(version) $(bin)/manager >dist/manager.cdx.json
+	$(bin)/sbom -name ms2m/node-agent -version $(version) $(bin)/node-agent $(bin)/containerd-shim-ms2m-v1 >dist/node-agent.cdx.json
 
 .PHONY: model
 model: ## the protocol explored by spin, the known faults found when put back (MODEL=pattern)
@@ -91,6 +107,12 @@ integration: $(bin)/lab deps ## the manager against a real API server (envtest)
 .PHONY: lab-test
 lab-test: $(bin)/lab deps ## the lab itself
 	cd lab && go test -count=1 -timeout 15m ./...
+
+.PHONY: browser
+browser: ## the reports of kubectl ms2m in a real browser (SHOTS=directory for pictures)
+	hack/need.sh chromium
+	go build -o $(bin)/ ./cmd/kubectl-ms2m
+	cd test/browser && go test -count=1 . -program $(bin)/kubectl-ms2m $(if $(SHOTS),-screenshots $(abspath $(SHOTS)))
 
 .PHONY: e2e
 e2e: build ## migrations in two labs at once, asserted one by one (RUN=pattern, LABS=n)
@@ -131,7 +153,7 @@ $(bin)/helm:
 
 .PHONY: build
 build: $(bin)/lab $(bin)/helm deps ## the programs, into bin/
-	go build -o $(bin)/ ./cmd/manager ./cmd/node-agent ./test/demo ./test/sample ./test/inlab ./test/spread ./test/csi
+	go build -o $(bin)/ ./cmd/manager ./cmd/node-agent ./cmd/kubectl-ms2m ./test/demo ./test/sample ./test/inlab ./test/spread ./test/csi
 	go build -tags '$(shim)' -o $(bin)/ ./cmd/containerd-shim-ms2m-v1
 	go build -tags failpoints -o $(bin)/manager-failpoints ./cmd/manager
 	cd examples && go build -o $(bin)/ ./counter ./exchange ./dispatch

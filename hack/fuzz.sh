@@ -16,6 +16,7 @@ for file in $(git ls-files -co --exclude-standard '*_test.go' | xargs grep -l '^
 	*) module=. ;;
 	esac
 	package=./$(dirname "${file#"$module"/}")
+	# shellcheck disable=SC2013 # names of functions are words
 	for target in $(sed -n 's/^func \(Fuzz[A-Za-z0-9]*\)(.*/\1/p' "$file" | grep -E "${FUZZ:-.}"); do
 		found=$((found + 1))
 		if ! (cd $module && go test -run '^$' -fuzz "^$target\$" -fuzztime "${FUZZTIME:-4s}" -parallel 2 "$package") >"$log" 2>&1; then

@@ -28,19 +28,20 @@ type StatefulMigrationSpec struct {
 
 	// checkpointImageRepository is the OCI repository, without tag or digest, to
 	// which the checkpoint is pushed, for example registry.example.com/ms2m/checkpoints.
-	// +required
+	// Without it the MigrationPolicy of the pod has to say it.
+	// +optional
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=255
 	// +kubebuilder:validation:XValidation:rule="!self.contains('@') && !self.matches(':[^/]*$') && !self.contains('://') && self.matches('^[a-z0-9.-]+(:[0-9]+)?(/[a-z0-9._-]+)+$')",message="checkpointImageRepository must be host[:port]/path, without scheme, tag or digest"
-	CheckpointImageRepository string `json:"checkpointImageRepository"`
+	CheckpointImageRepository string `json:"checkpointImageRepository,omitempty"`
 
 	// replayCutoffSeconds is the longest acceptable gap of the hand-over, in which
 	// the source is frozen and the target applies what is outstanding. If that
 	// would take longer, the source is frozen as soon as it does not shrink;
 	// else as soon as the measured rates say that it never will, or
 	// not before deadlines.replaySeconds. No message is dropped.
+	// By default what the MigrationPolicy of the pod says, else 120.
 	// +optional
-	// +default=120
 	// +kubebuilder:validation:Minimum=1
 	// +kubebuilder:validation:Maximum=86400
 	ReplayCutoffSeconds int32 `json:"replayCutoffSeconds,omitempty"`
@@ -56,19 +57,19 @@ type StatefulMigrationSpec struct {
 
 	// strategy is how the pod's place is taken. Auto chooses by the pod's owner
 	// and volumes.
+	// By default what the MigrationPolicy of the pod says, else Auto.
 	// +optional
-	// +default="Auto"
 	Strategy Strategy `json:"strategy,omitempty"`
 
 	// checkpointRetention says what becomes of the checkpoint in the repository
 	// when the migration has ended.
+	// By default what the MigrationPolicy of the pod says, else Delete.
 	// +optional
-	// +default="Delete"
 	CheckpointRetention RetentionPolicy `json:"checkpointRetention,omitempty"`
 
 	// deadlines bound every phase, so that nothing waits for ever.
+	// Each by default is what the MigrationPolicy of the pod says, else what is said here.
 	// +optional
-	// +default={}
 	Deadlines Deadlines `json:"deadlines,omitzero"`
 
 	// backoffLimit is how many more checkpoints a hand-over may take, when one has
@@ -76,15 +77,15 @@ type StatefulMigrationSpec struct {
 	// is given up: at most backoffLimit+1 attempts. What else may pass (the API
 	// server, the broker or the registry does not answer) is tried again with
 	// growing pauses until the deadline of its phase, and does not count.
+	// By default what the MigrationPolicy of the pod says, else 4.
 	// +optional
-	// +default=4
 	// +kubebuilder:validation:Minimum=0
 	// +kubebuilder:validation:Maximum=100
 	BackoffLimit *int32 `json:"backoffLimit,omitempty"`
 
 	// ttlSecondsAfterFinished is how long this object is kept when the migration
-	// has ended, Completed or Failed: then the manager deletes it. Without it the
-	// object stays until somebody deletes it.
+	// has ended, Completed or Failed: then the manager deletes it. Without it, here and in
+	// the MigrationPolicy of the pod, the object stays until somebody deletes it.
 	// +optional
 	// +kubebuilder:validation:Minimum=0
 	TTLSecondsAfterFinished *int32 `json:"ttlSecondsAfterFinished,omitempty"`
@@ -240,38 +241,38 @@ type Deadlines struct {
 	TotalSeconds int32 `json:"totalSeconds,omitempty"`
 	// pendingSeconds bounds the wait for pod, broker and library to answer. While
 	// the migration queues behind others, status.queued, no time passes.
+	// By default 60.
 	// +optional
-	// +default=60
 	// +kubebuilder:validation:Minimum=1
 	// +kubebuilder:validation:Maximum=86400
 	PendingSeconds int32 `json:"pendingSeconds,omitempty"`
 	// checkpointSeconds bounds draining, checkpoint and resumption of one attempt.
+	// By default 60.
 	// +optional
-	// +default=60
 	// +kubebuilder:validation:Minimum=1
 	// +kubebuilder:validation:Maximum=86400
 	CheckpointSeconds int32 `json:"checkpointSeconds,omitempty"`
 	// transferSeconds bounds packing and pushing.
+	// By default 300.
 	// +optional
-	// +default=300
 	// +kubebuilder:validation:Minimum=1
 	// +kubebuilder:validation:Maximum=86400
 	TransferSeconds int32 `json:"transferSeconds,omitempty"`
 	// restoreSeconds bounds scheduling, staging and the target's first HELLO.
+	// By default 300.
 	// +optional
-	// +default=300
 	// +kubebuilder:validation:Minimum=1
 	// +kubebuilder:validation:Maximum=86400
 	RestoreSeconds int32 `json:"restoreSeconds,omitempty"`
 	// replaySeconds bounds the replay before the source is frozen.
+	// By default 600.
 	// +optional
-	// +default=600
 	// +kubebuilder:validation:Minimum=1
 	// +kubebuilder:validation:Maximum=86400
 	ReplaySeconds int32 `json:"replaySeconds,omitempty"`
 	// finalizeSeconds bounds the time from FREEZE to the target being live.
+	// By default 300.
 	// +optional
-	// +default=300
 	// +kubebuilder:validation:Minimum=1
 	// +kubebuilder:validation:Maximum=86400
 	FinalizeSeconds int32 `json:"finalizeSeconds,omitempty"`
@@ -288,9 +289,17 @@ type Deadlines struct {
 // +kubebuilder:printcolumn:name="From",type=string,JSONPath=`.status.sourceNode`
 // +kubebuilder:printcolumn:name="To",type=string,JSONPath=`.status.targetNode`
 // +kubebuilder:printcolumn:name="Lag",type=integer,JSONPath=`.status.lag.messages`
-// +kubebuilder:printcolumn:name="Ahead",type=integer,priority=1,JSONPath=`.status.queued.ahead`
-// +kubebuilder:printcolumn:name="Cut-off",type=string,priority=1,JSONPath=`.status.cutoff.reason`
 // +kubebuilder:printcolumn:name="Pause ms",type=integer,JSONPath=`.status.pauses.handoverMillis`
+// +kubebuilder:printcolumn:name="Reason",type=string,priority=1,JSONPath=`.status.conditions[?(@.type=="Succeeded")].reason`
+// +kubebuilder:printcolumn:name="Policy",type=string,priority=1,JSONPath=`.status.policy.name`
+// +kubebuilder:printcolumn:name="Strategy",type=string,priority=1,JSONPath=`.status.strategy`
+// +kubebuilder:printcolumn:name="Hop",type=integer,priority=1,JSONPath=`.status.hop`
+// +kubebuilder:printcolumn:name="Attempt",type=integer,priority=1,JSONPath=`.status.attempt`
+// +kubebuilder:printcolumn:name="Ahead",type=integer,priority=1,JSONPath=`.status.queued.ahead`
+// +kubebuilder:printcolumn:name="Lag s",type=string,priority=1,JSONPath=`.status.lag.seconds`
+// +kubebuilder:printcolumn:name="Cut-off",type=string,priority=1,JSONPath=`.status.cutoff.reason`
+// +kubebuilder:printcolumn:name="Checkpoint ms",type=integer,priority=1,JSONPath=`.status.pauses.checkpointMillis`
+// +kubebuilder:printcolumn:name="Target",type=string,priority=1,JSONPath=`.status.targetPodName`
 // +kubebuilder:printcolumn:name="Age",type=date,JSONPath=`.metadata.creationTimestamp`
 type StatefulMigration struct {
 	metav1.TypeMeta   `json:",inline"`

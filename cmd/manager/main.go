@@ -169,7 +169,7 @@ func run() error {
 		Workers:        o.workers,
 		Limits:         o.limits,
 	}
-	if err := instrument(r); err != nil {
+	if err := errors.Join(instrument(r), observe(mgr, r, pool)); err != nil {
 		return err
 	}
 	if err := r.SetupWithManager(ctx, mgr); err != nil {

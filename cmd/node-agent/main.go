@@ -37,6 +37,7 @@ type options struct {
 	install         bool
 	uninstall       bool
 	installCRIU     bool
+	importConfig    bool
 	skipLock        bool
 	restart         install.RestartMode
 	health, metrics string
@@ -56,6 +57,7 @@ func main() {
 	flag.BoolVar(&o.install, "install", true, "install the shim, containerd's handler and CRIU's options")
 	flag.BoolVar(&o.uninstall, "uninstall", false, "take away what was installed, be ready when nothing is left of it, and do nothing else")
 	flag.BoolVar(&o.installCRIU, "install-criu", true, "with --install: put the CRIU of this image on the node if that has none")
+	flag.BoolVar(&o.importConfig, "import-config", false, "with --install: have containerd's own configuration import /etc/containerd/conf.d where it does not")
 	flag.BoolVar(&o.skipLock, "skip-network-lock", true, "with --install: let CRIU not lock the network of what it dumps")
 	flag.Var(&o.restart, "containerd-restart", "how containerd is restarted for a new handler: auto, systemd, signal or none")
 	flag.StringVar(&o.health, "health-address", ":8081", "where /healthz and /readyz are served, 0 for nowhere")
@@ -162,6 +164,12 @@ func addInstaller(m ctrl.Manager, o options, log logr.Logger) error {
 	}
 	if o.installCRIU || o.uninstall {
 		i.CRIU = &install.CRIU{Source: "/criu", Home: "/opt/ms2m/criu", Root: o.root, Log: i.Log, Path: containerd.Path}
+	}
+	if o.importConfig || o.uninstall {
+		i.Import = func() (install.Import, error) {
+			path, err := containerd.ConfigPath()
+			return install.Import{Config: filepath.Join(o.root, path), Pattern: i.ConfigDir + "/*.toml"}, err
+		}
 	}
 	if o.skipLock {
 		i.CRIUVersion = install.NodeCRIU

@@ -102,21 +102,21 @@ configurations() {
 }
 
 run() { # name expectation mode switches: one line, and 1 if it is not as expected
-	local name=$1 expected=$2 mode=$3 compile=-DSAFETY explore= found states seconds
+	local name=$1 expected=$2 mode=$3 compile=-DSAFETY explore=() found states seconds
 	shift 3
 	mkdir -p "$work/$name"
 	cd "$work/$name"
 	cp "$here"/*.pml .
 	case $mode in
 	safety) ;;
-	cycles) compile=-DNP explore=-l ;;
-	*) compile= explore="-a -N $mode" ;;
+	cycles) compile=-DNP explore=(-l) ;;
+	*) compile='' explore=(-a -N "$mode") ;;
 	esac
 	# Not -O2: there gcc 12.2's vectorizer breaks pan (seen with four messages: an
 	# error that is none at -O0, -O1, and -O2 -fno-tree-slp-vectorize).
 	local TIMEFORMAT=%U
 	if ! { spin -a "$@" handover.pml && gcc -O1 -DCOLLAPSE -DMEMLIM=6000 $compile -o pan pan.c &&
-		{ time ./pan -m1000000 $explore 2>&1; } 2>seconds; } >log 2>&1; then
+		{ time ./pan -m1000000 "${explore[@]}" 2>&1; } 2>seconds; } >log 2>&1; then
 		echo "failed" >>log
 	fi
 	states=$(awk '/states, stored/ { print $1; exit }' log)
@@ -150,7 +150,10 @@ if [ "${1:-}" = --run ]; then # by xargs, below
 	run "$@"
 	exit
 fi
-command -v spin >/dev/null && command -v gcc >/dev/null || { echo "spin and gcc are needed: make model installs them" >&2; exit 2; }
+if ! command -v spin >/dev/null || ! command -v gcc >/dev/null; then
+	echo "spin and gcc are needed: make model installs them" >&2
+	exit 2
+fi
 work=$(mktemp -d)
 export MS2M_MODEL_WORK=$work
 status=0

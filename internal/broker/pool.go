@@ -52,6 +52,18 @@ func (p *Pool) Release(c *Client) {
 	}
 }
 
+// Connections counts the connections that stand, and the brokers that there should be one to.
+func (p *Pool) Connections() (up, all int) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, c := range p.clients {
+		if _, err := c.current(); err == nil {
+			up++
+		}
+	}
+	return up, len(p.clients)
+}
+
 // Close closes all connections and waits until they are closed.
 func (p *Pool) Close() {
 	p.mu.Lock()

@@ -237,7 +237,7 @@ func (s *scope) createTarget(ctx context.Context, a migration.CreateTarget) erro
 		return apiError(migration.ReasonTargetRejected, err)
 	}
 	for _, note := range a.Notes {
-		s.Recorder.Eventf(s.object, nil, corev1.EventTypeNormal, "NodePinDropped", "CreateTarget", "the target pod goes without the source's %s", note)
+		s.told(migration.Told{Reason: "NodePinDropped", Action: "CreateTarget", Note: "the target pod goes without the source's " + note})
 	}
 	return nil
 }

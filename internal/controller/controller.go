@@ -52,6 +52,9 @@ type Reconciler struct {
 	Workers int
 	// Limits bound how many are active at a time.
 	Limits queue.Limits
+	// Observers are told of every status that was written; Failures of actions that failed.
+	Observers []Observer
+	Failures  Failures
 
 	turns turns
 }
@@ -83,6 +86,7 @@ func (r *Reconciler) SetupWithManager(ctx context.Context, mgr ctrl.Manager) err
 		Watches(&v1alpha1.StatefulMigration{}, r.turnChanges()).
 		Owns(&v1alpha1.CheckpointTransfer{}).
 		Watches(&corev1.Pod{}, handler.EnqueueRequestsFromMapFunc(r.migrationsOf)).
+		Watches(&v1alpha1.MigrationPolicy{}, handler.EnqueueRequestsFromMapFunc(r.notBegun)).
 		WatchesRawSource(r.Sessions.source()).
 		WithOptions(controller.Options{MaxConcurrentReconciles: r.Workers, RateLimiter: rateLimiter()}).
 		Complete(r)

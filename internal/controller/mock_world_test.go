@@ -15,6 +15,7 @@ import (
 
 	gomock "go.uber.org/mock/gomock"
 	v1 "k8s.io/api/authorization/v1"
+	v1alpha1 "ms2m.dev/ms2m/api/v1alpha1"
 	broker "ms2m.dev/ms2m/internal/broker"
 	controller "ms2m.dev/ms2m/internal/controller"
 	handover "ms2m.dev/ms2m/sdk/handover"
@@ -163,6 +164,78 @@ func (m *MockRegistry) Writable(ctx context.Context, repository string) error {
 func (mr *MockRegistryMockRecorder) Writable(ctx, repository any) *gomock.Call {
 	mr.mock.ctrl.T.Helper()
 	return mr.mock.ctrl.RecordCallWithMethodType(mr.mock, "Writable", reflect.TypeOf((*MockRegistry)(nil).Writable), ctx, repository)
+}
+
+// MockObserver is a mock of Observer interface.
+type MockObserver struct {
+	ctrl     *gomock.Controller
+	recorder *MockObserverMockRecorder
+	isgomock struct{}
+}
+
+// MockObserverMockRecorder is the mock recorder for MockObserver.
+type MockObserverMockRecorder struct {
+	mock *MockObserver
+}
+
+// NewMockObserver creates a new mock instance.
+func NewMockObserver(ctrl *gomock.Controller) *MockObserver {
+	mock := &MockObserver{ctrl: ctrl}
+	mock.recorder = &MockObserverMockRecorder{mock}
+	return mock
+}
+
+// EXPECT returns an object that allows the caller to indicate expected use.
+func (m *MockObserver) EXPECT() *MockObserverMockRecorder {
+	return m.recorder
+}
+
+// Wrote mocks base method.
+func (m_2 *MockObserver) Wrote(m *v1alpha1.StatefulMigration, before *v1alpha1.StatefulMigrationStatus) {
+	m_2.ctrl.T.Helper()
+	m_2.ctrl.Call(m_2, "Wrote", m, before)
+}
+
+// Wrote indicates an expected call of Wrote.
+func (mr *MockObserverMockRecorder) Wrote(m, before any) *gomock.Call {
+	mr.mock.ctrl.T.Helper()
+	return mr.mock.ctrl.RecordCallWithMethodType(mr.mock, "Wrote", reflect.TypeOf((*MockObserver)(nil).Wrote), m, before)
+}
+
+// MockFailures is a mock of Failures interface.
+type MockFailures struct {
+	ctrl     *gomock.Controller
+	recorder *MockFailuresMockRecorder
+	isgomock struct{}
+}
+
+// MockFailuresMockRecorder is the mock recorder for MockFailures.
+type MockFailuresMockRecorder struct {
+	mock *MockFailures
+}
+
+// NewMockFailures creates a new mock instance.
+func NewMockFailures(ctrl *gomock.Controller) *MockFailures {
+	mock := &MockFailures{ctrl: ctrl}
+	mock.recorder = &MockFailuresMockRecorder{mock}
+	return mock
+}
+
+// EXPECT returns an object that allows the caller to indicate expected use.
+func (m *MockFailures) EXPECT() *MockFailuresMockRecorder {
+	return m.recorder
+}
+
+// Failed mocks base method.
+func (m *MockFailures) Failed(reason string) {
+	m.ctrl.T.Helper()
+	m.ctrl.Call(m, "Failed", reason)
+}
+
+// Failed indicates an expected call of Failed.
+func (mr *MockFailuresMockRecorder) Failed(reason any) *gomock.Call {
+	mr.mock.ctrl.T.Helper()
+	return mr.mock.ctrl.RecordCallWithMethodType(mr.mock, "Failed", reflect.TypeOf((*MockFailures)(nil).Failed), reason)
 }
 
 // MockBrokers is a mock of Brokers interface.

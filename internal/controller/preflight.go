@@ -12,6 +12,7 @@ import (
 	"ms2m.dev/ms2m/api/v1alpha1"
 	"ms2m.dev/ms2m/internal/broker"
 	"ms2m.dev/ms2m/internal/migration"
+	"ms2m.dev/ms2m/internal/policy"
 	"ms2m.dev/ms2m/sdk/handover"
 )
 
@@ -19,8 +20,8 @@ import (
 const labelName = "app.kubernetes.io/name"
 
 // preflight gathers what only the checks before a migration look at.
-func (s *scope) preflight(ctx context.Context, source *corev1.Pod) (*migration.Preflight, error) {
-	p := &migration.Preflight{}
+func (s *scope) preflight(ctx context.Context, f *migration.Facts) (*migration.Preflight, error) {
+	p, source := &migration.Preflight{}, f.Source.Pod
 	var err error
 	if p.Rival, err = s.rival(ctx); err != nil {
 		return nil, err
@@ -41,7 +42,7 @@ func (s *scope) preflight(ctx context.Context, source *corev1.Pod) (*migration.P
 	if p.Claims, err = s.claims(ctx, source); err != nil {
 		return nil, err
 	}
-	if err := s.review(ctx, p); err != nil {
+	if err := s.review(ctx, p, policy.Resolve(&s.object.Spec, f.MigrationPolicy).CheckpointImageRepository); err != nil {
 		return nil, err
 	}
 	p.Queues, p.ReplayQueue, p.Broker = s.queues(ctx)

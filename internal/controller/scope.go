@@ -7,10 +7,7 @@ import (
 	"reflect"
 	"time"
 
-	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/equality"
-	"k8s.io/apimachinery/pkg/api/meta"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/log"
@@ -98,8 +95,11 @@ func (s *scope) failed(ctx context.Context, action string, err error) (done bool
 	r.at = s.Clock.Now().Add(min(first<<min(r.tries, 10), most))
 	r.tries++
 	log.FromContext(ctx).Info("action failed", "action", action, "reason", e.Reason, "retry", e.Retry, "try", r.tries, "error", e.Err.Error())
+	if s.Failures != nil {
+		s.Failures.Failed(e.Reason)
+	}
 	if r.tries == 1 || !e.Retry {
-		s.Recorder.Eventf(s.object, nil, corev1.EventTypeWarning, e.Reason, "Act", "%s: %v", action, e.Err)
+		s.told(migration.Told{Warning: true, Reason: e.Reason, Action: "Act", Note: fmt.Sprintf("%s: %v", action, e.Err)})
 	}
 	if !e.Retry && s.session.failure == nil {
 		s.session.failure = e
@@ -127,44 +127,9 @@ func (s *scope) write(ctx context.Context, status v1alpha1.StatefulMigrationStat
 	}
 	s.object = next
 	s.session.version, s.session.lastWrite = next.ResourceVersion, s.Clock.Now()
-	s.tell(ctx, &before, &next.Status)
+	s.tell(ctx, &before)
+	for _, o := range s.Observers {
+		o.Wrote(next, &before)
+	}
 	return nil
-}
-
-// tell sends events about what has become different for people.
-func (s *scope) tell(ctx context.Context, before, after *v1alpha1.StatefulMigrationStatus) {
-	if before.Phase != after.Phase {
-		log.FromContext(ctx).Info("phase", "from", before.Phase, "to", after.Phase)
-		s.Recorder.Eventf(s.object, nil, corev1.EventTypeNormal, string(after.Phase), "Migrate", "%s", sentence(after))
-	}
-	if before.Queued == nil && after.Queued != nil {
-		s.Recorder.Eventf(s.object, nil, corev1.EventTypeNormal, "Queued", "Migrate", "%s", after.Queued.Message)
-	}
-	const kind = v1alpha1.ConditionSucceeded
-	failed := meta.FindStatusCondition(after.Conditions, kind)
-	if failed != nil && failed.Status == metav1.ConditionFalse && !meta.IsStatusConditionFalse(before.Conditions, kind) {
-		log.FromContext(ctx).Info("giving up", "reason", failed.Reason, "message", failed.Message)
-		s.Recorder.Eventf(s.object, nil, corev1.EventTypeWarning, failed.Reason, "Migrate", "%s", failed.Message)
-	}
-}
-
-// sentence says in words what a phase is about to do or has done.
-func sentence(st *v1alpha1.StatefulMigrationStatus) string {
-	switch st.Phase {
-	case v1alpha1.PhasePending:
-		return "looking whether the pod can be migrated"
-	case v1alpha1.PhaseCheckpointing:
-		return fmt.Sprintf("checkpointing the container %s on %s", st.Container, st.SourceNode)
-	case v1alpha1.PhaseTransferring:
-		return fmt.Sprintf("the checkpoint is %s; pushing it", st.CheckpointID)
-	case v1alpha1.PhaseRestoring:
-		return "restoring it in another pod"
-	case v1alpha1.PhaseReplaying:
-		return fmt.Sprintf("the copy %s on %s catches up", st.TargetPodName, st.TargetNode)
-	case v1alpha1.PhaseFinalizing:
-		return "handing over"
-	case v1alpha1.PhaseCompleted:
-		return fmt.Sprintf("%s on %s has taken over", st.TargetPodName, st.TargetNode)
-	}
-	return "ended"
 }

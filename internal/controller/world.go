@@ -5,6 +5,7 @@ import (
 
 	authorizationv1 "k8s.io/api/authorization/v1"
 
+	"ms2m.dev/ms2m/api/v1alpha1"
 	"ms2m.dev/ms2m/internal/broker"
 	"ms2m.dev/ms2m/sdk/handover"
 )
@@ -28,6 +29,16 @@ type Registry interface {
 	// Writable is nil if something could be pushed to the repository.
 	Writable(ctx context.Context, repository string) error
 	Delete(ctx context.Context, reference string) error
+}
+
+// Observer is told what a write of a status has changed, once it was made.
+type Observer interface {
+	Wrote(m *v1alpha1.StatefulMigration, before *v1alpha1.StatefulMigrationStatus)
+}
+
+// Failures is told why an action failed.
+type Failures interface {
+	Failed(reason string)
 }
 
 // Brokers gives the broker of a URL, and takes it back.

@@ -16,7 +16,7 @@ func (p *planner) giveUp(reason, message string) Plan {
 		return p.again(reason, message) // only an heirless migration can still fail
 	}
 	if !p.givingUp() {
-		p.set(v1alpha1.ConditionSucceeded, metav1.ConditionFalse, reasonWord(reason), message)
+		p.set(v1alpha1.ConditionSucceeded, metav1.ConditionFalse, reasonWord(reason), advised(reason, message))
 	}
 	return p.abort()
 }

@@ -45,7 +45,7 @@ func (p *planner) buffer() *Plan {
 	if !p.buffered() {
 		p.set(v1alpha1.ConditionBuffered, metav1.ConditionUnknown, ReasonPreparing, "holds and replay queue are being made")
 	}
-	if p.late(p.until(p.Object.Spec.Deadlines.CheckpointSeconds)) {
+	if p.late(p.until(p.settings.Deadlines.CheckpointSeconds)) {
 		plan := p.giveUp(ReasonDeadline, p.overdue(v1alpha1.ConditionBuffered, "deadlines.checkpointSeconds"))
 		return &plan
 	}
@@ -89,14 +89,14 @@ func (p *planner) buffered() bool { return p.get(v1alpha1.ConditionBuffered) != 
 
 // whole is the sum of all deadlines: nobody waits longer for a decision.
 func (p *planner) whole() time.Duration {
-	d := p.Object.Spec.Deadlines
+	d := p.settings.Deadlines
 	return seconds(d.CheckpointSeconds)*time.Duration(p.mostAttempts()) +
 		seconds(d.TransferSeconds) + seconds(d.RestoreSeconds) + seconds(d.ReplaySeconds) + seconds(d.FinalizeSeconds)
 }
 
 // attemptTime is the deadline of an attempt: a void one is followed by a longer.
 func (p *planner) attemptTime() time.Duration {
-	return seconds(p.Object.Spec.Deadlines.CheckpointSeconds) * time.Duration(max(p.status.Attempt, 1))
+	return seconds(p.settings.Deadlines.CheckpointSeconds) * time.Duration(max(p.status.Attempt, 1))
 }
 
 func (p *planner) attemptUntil() time.Time {

@@ -76,6 +76,8 @@ type Facts struct {
 	Now    time.Time
 	Policy Policy
 	Object *v1alpha1.StatefulMigration // read only
+	// MigrationPolicy is the pod's, gathered in Pending only; nil: it has none.
+	MigrationPolicy *v1alpha1.MigrationPolicy // read only
 
 	Source, Target Instance
 	Preflight      *Preflight // gathered in Pending only, and not while it queues

@@ -2,6 +2,7 @@ package migration
 
 import (
 	"fmt"
+	"strings"
 	"time"
 
 	"k8s.io/apimachinery/pkg/api/meta"
@@ -28,7 +29,7 @@ type Plan struct {
 
 // Next plans.
 func Next(f Facts) Plan {
-	p := &planner{Facts: f, status: f.Object.Status.DeepCopy()}
+	p := &planner{Facts: f, status: f.Object.Status.DeepCopy(), settings: settingsOf(f)}
 	p.status.ObservedGeneration = f.Object.Generation
 	plan := p.step()
 	if at := p.totalAt(); plan.Action == nil && !plan.Ended && !p.late(at) {
@@ -42,6 +43,8 @@ func Next(f Facts) Plan {
 type planner struct {
 	Facts
 	status *v1alpha1.StatefulMigrationStatus
+	// settings are what holds for the migration.
+	settings v1alpha1.Settings
 	// candidates are the nodes that nothing has been found against, in Pending.
 	candidates []candidate
 	volumes    VolumeVerdict
@@ -185,7 +188,7 @@ func (p *planner) command(role Role, kind handover.CommandKind) handover.Command
 	if p.status.Phase == v1alpha1.PhaseReplaying || p.status.Phase == v1alpha1.PhaseFinalizing {
 		c.ReportMillis = p.Policy.Track.Milliseconds()
 	}
-	switch d := p.Object.Spec.Deadlines; kind {
+	switch d := p.settings.Deadlines; kind {
 	case handover.Prepare:
 		c.ReplayQueue = p.replayQueue()
 		c.Sequential = p.sequential()
@@ -317,7 +320,8 @@ func clip(s string) string {
 	if len(s) <= most {
 		return s
 	}
-	return s[:most] + "…"
+	// Not half a rune: the API server would change it, and it be written again for ever.
+	return strings.ToValidUTF8(s[:most], "") + "…"
 }
 
 func seconds(n int32) time.Duration { return time.Duration(n) * time.Second }

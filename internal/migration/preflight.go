@@ -103,9 +103,9 @@ func (p *planner) checkVolumes() *finding {
 // checkStrategy resolves Auto.
 func (p *planner) checkStrategy() *finding {
 	_, kind, _ := owner.Of(p.Source.Pod)
-	strategy, why := Choose(p.Object.Spec.Strategy, kind, p.Source.Pod, p.volumes)
+	strategy, why := Choose(p.settings.Strategy, kind, p.Source.Pod, p.volumes)
 	if why != "" {
-		return refuse(ReasonPodUnsupported, "%s", why)
+		return refuse(ReasonPodUnsupported, "%s%s", why, p.byPolicy(p.Object.Spec.Strategy == p.settings.Strategy))
 	}
 	p.status.Strategy = strategy
 	if kind == owner.ReplicaSet {
@@ -133,9 +133,12 @@ func (p *planner) checkPermissions() *finding {
 }
 
 func (p *planner) checkRepository() *finding {
+	if p.settings.CheckpointImageRepository == "" {
+		return refuse(ReasonInvalidSpec, "spec.checkpointImageRepository: nobody says where the checkpoint is to be pushed: set it, or defaults.checkpointImageRepository of a MigrationPolicy that selects the pod")
+	}
 	if err := p.Preflight.Repository; err != nil {
 		e := AsError(err)
-		return &finding{reason: ReasonRepository, message: fmt.Sprintf("spec.checkpointImageRepository: %v", e.Err)}
+		return &finding{reason: ReasonRepository, message: fmt.Sprintf("spec.checkpointImageRepository: %v%s", e.Err, p.byPolicy(p.Object.Spec.CheckpointImageRepository != ""))}
 	}
 	return nil
 }

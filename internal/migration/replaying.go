@@ -23,7 +23,7 @@ func (p *planner) replaying() Plan {
 	if plan := p.targetMute(); plan != nil {
 		return *plan
 	}
-	deadline := p.until(p.Object.Spec.Deadlines.ReplaySeconds)
+	deadline := p.until(p.settings.Deadlines.ReplaySeconds)
 	if plan := p.startReplay(deadline); plan != nil {
 		return *plan
 	}
@@ -39,7 +39,7 @@ func (p *planner) replaying() Plan {
 		}
 		return p.wait(p.Now.Add(p.Policy.Poll), "the source to say where it stands")
 	}
-	p.set(v1alpha1.ConditionReplayed, metav1.ConditionFalse, ReasonWaiting, "END_REPLAY is not written")
+	p.set(v1alpha1.ConditionReplayed, metav1.ConditionFalse, ReasonWaiting, "the copy catches up; the source goes on, so END_REPLAY is not written yet")
 	if p.Target.silent(p.Now, p.Policy.Resend) {
 		// What it said last is no ground to stop the source on, not even at the deadline.
 		return p.wait(p.Now.Add(p.Policy.Poll), "the target to be heard of again")

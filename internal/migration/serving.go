@@ -22,7 +22,7 @@ func (p *planner) serve() *Plan {
 	var plan Plan
 	switch {
 	case podCondition(p.Target.Pod, v1alpha1.ConditionLive) != corev1.ConditionTrue:
-		p.set(v1alpha1.ConditionServing, metav1.ConditionFalse, ReasonWaiting, "the target is not Ready yet")
+		p.set(v1alpha1.ConditionServing, metav1.ConditionFalse, ReasonWaiting, "the target has the state and is not Ready yet: Services do not send to it")
 		plan = p.act(OpenGate{Name: p.Target.Pod.Name, UID: p.Target.Pod.UID})
 		return &plan
 	case p.is(v1alpha1.ConditionServing):
@@ -32,7 +32,7 @@ func (p *planner) serve() *Plan {
 		return plan
 	}
 	if podCondition(p.Target.Pod, corev1.PodReady) != corev1.ConditionTrue {
-		p.set(v1alpha1.ConditionServing, metav1.ConditionFalse, ReasonWaiting, "the target is not Ready yet")
+		p.set(v1alpha1.ConditionServing, metav1.ConditionFalse, ReasonWaiting, "the target has the state and is not Ready yet: Services do not send to it")
 		if patience := p.get(v1alpha1.ConditionServing).LastTransitionTime.Add(p.Policy.Patience); !p.late(patience) {
 			plan = p.wait(patience, "the target to be Ready")
 			return &plan
@@ -41,7 +41,7 @@ func (p *planner) serve() *Plan {
 		// is of no use to anybody.
 		return nil
 	}
-	p.set(v1alpha1.ConditionServing, metav1.ConditionTrue, ReasonDone, "the target is Ready")
+	p.set(v1alpha1.ConditionServing, metav1.ConditionTrue, ReasonDone, "the target is Ready: Services send to it")
 	return nil
 }
 

@@ -1,10 +1,12 @@
 package images
 
 import (
+	"debug/buildinfo"
 	"debug/elf"
 	"encoding/json"
 	"io/fs"
 	"maps"
+	"net/url"
 	"os"
 	"path/filepath"
 	"reflect"
@@ -75,8 +77,8 @@ func TestImages(t *testing.T) {
 
 func (s *store) testImages() {
 	t := s.t
-	s.build("linux/amd64", "manager", "node-agent")
 	revision := strings.TrimSpace(command(t, nil, "git", "rev-parse", "HEAD"))
+	s.build("linux/amd64", "manager", "node-agent")
 
 	for name, want := range map[string]struct {
 		user     string
@@ -104,10 +106,61 @@ func (s *store) testImages() {
 		if got, want := s.buildah("run", id, "--", "/"+name, "--version"), name+" "+tag+" (commit "+revision+", go"; !strings.HasPrefix(got, want) {
 			t.Errorf("%s says it is %q, want %q", name, got, want)
 		}
+		bill := s.bill(dir)
+		for _, program := range want.programs {
+			if got, want := bill["program:"+program], modules(t, filepath.Join(dir, program)); !slices.Equal(got, want) {
+				t.Errorf("%s: the bill of materials has of %s\n%q, want\n%q", name, program, got, want)
+			}
+		}
 		if name == "node-agent" {
+			if got := slices.IndexFunc(bill["image"], func(ref string) bool { return strings.HasPrefix(ref, "pkg:deb/debian/criu@") }); got < 0 {
+				t.Errorf("the bill of materials has no CRIU: %q", bill["image"])
+			}
 			s.criu(id, dir)
 		}
 	}
+}
+
+// bill reads what each part of an image needs, by its bill of materials.
+func (s *store) bill(dir string) map[string][]string {
+	s.t.Helper()
+	data, err := os.ReadFile(filepath.Join(dir, "sbom.cdx.json"))
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	var bom struct {
+		Dependencies []struct {
+			Ref       string
+			DependsOn []string
+		}
+	}
+	if err := json.Unmarshal(data, &bom); err != nil {
+		s.t.Fatal(err)
+	}
+	needs := map[string][]string{}
+	for _, d := range bom.Dependencies {
+		needs[d.Ref] = d.DependsOn
+	}
+	return needs
+}
+
+// modules are those that a program says it is linked from.
+func modules(t *testing.T, path string) []string {
+	t.Helper()
+	info, err := buildinfo.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	found := []string{"pkg:golang/std@" + strings.TrimPrefix(info.GoVersion, "go")}
+	for _, m := range info.Deps {
+		version := m.Version
+		if m.Replace != nil {
+			version = tag // a directory of this repository
+		}
+		found = append(found, "pkg:golang/"+m.Path+"@"+url.PathEscape(version))
+	}
+	slices.Sort(found)
+	return found
 }
 
 // criu checks that the agent's image has a CRIU that needs nothing of the node.

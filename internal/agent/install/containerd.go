@@ -115,6 +115,36 @@ func (r *Runtime) Path() ([]string, error) {
 	return searchPath(string(environ)), nil
 }
 
+// ConfigPath is where the running containerd has its configuration from.
+func (r *Runtime) ConfigPath() (string, error) {
+	pid, err := r.pid()
+	if err != nil {
+		return "", err
+	}
+	cmdline, err := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", pid))
+	if err != nil {
+		return "", err
+	}
+	return configFlag(string(cmdline)), nil
+}
+
+// configFlag reads containerd's flag from a command line as /proc has it.
+func configFlag(cmdline string) string {
+	path := "/etc/containerd/config.toml" // containerd's default
+	args := strings.Split(cmdline, "\x00")
+	for i, arg := range args {
+		flag, value, ok := strings.Cut(strings.TrimPrefix(arg, "-"), "=")
+		if flag != "-config" && flag != "config" && flag != "c" || !strings.HasPrefix(arg, "-") {
+			continue
+		}
+		if !ok && i+1 < len(args) {
+			value = args[i+1]
+		}
+		path = value
+	}
+	return path
+}
+
 // searchPath reads PATH from an environment as /proc has it.
 func searchPath(environ string) []string {
 	for variable := range strings.SplitSeq(environ, "\x00") {

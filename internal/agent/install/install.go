@@ -66,6 +66,8 @@ type Installer struct {
 	// no mounts to the agent: they are removed with everything else.
 	Own      []string
 	CRIUHome string
+	// Import finds containerd's own configuration, for it to import ConfigDir; nil: it is left as it is.
+	Import func() (Import, error)
 	// CRIUVersion asks the node's CRIU; nil: the network lock is left as it is.
 	CRIUVersion func(ctx context.Context) (string, error)
 }
@@ -108,7 +110,28 @@ func (i *Installer) Install(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("configure containerd: %w", err)
 	}
+	if i.Import != nil {
+		added, err := i.addImport()
+		if err != nil {
+			return fmt.Errorf("have containerd import %s: %w", i.ConfigDir, err)
+		}
+		if added {
+			written = time.Now()
+		}
+	}
 	return i.restart(ctx, func(s *Status) bool { return s.has(want) }, written)
+}
+
+func (i *Installer) addImport() (bool, error) {
+	m, err := i.Import()
+	if err != nil {
+		return false, err
+	}
+	added, err := m.add()
+	if added {
+		i.Log.Info("containerd's configuration imports another directory now", "file", m.Config, "imports", m.Pattern)
+	}
+	return added, err
 }
 
 // Ready tells whether the running containerd has the handler and the shim is there.

@@ -33,6 +33,15 @@ func (i *Installer) Remove(ctx context.Context) error {
 	if err := i.removeHandler(ctx); err != nil {
 		return err
 	}
+	if i.Import != nil {
+		m, err := i.Import()
+		if err == nil {
+			err = m.Remove()
+		}
+		if err != nil {
+			return fmt.Errorf("containerd's imports: %w", err)
+		}
+	}
 	if i.CRIU != nil {
 		if err := i.CRIU.Remove(); err != nil {
 			return fmt.Errorf("remove CRIU: %w", err)
@@ -206,7 +215,7 @@ func (i *Installer) restart(ctx context.Context, done func(*Status) bool, writte
 		return fmt.Errorf("find containerd: %w", err)
 	}
 	if started.After(written) {
-		return fmt.Errorf("containerd was started after %s was written and does not go by it: does its configuration import that directory?",
+		return fmt.Errorf("containerd was started after %s was written and does not go by it: does its configuration import that directory (--import-config adds it)?",
 			i.configPath())
 	}
 	i.Log.Info("restarting containerd, for it to read its configuration anew", "handler", Handler)
