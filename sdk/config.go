@@ -113,6 +113,9 @@ func (c Config) withDefaults() (Config, error) {
 	if c.Queues, err = c.queues(); err != nil {
 		errs = append(errs, err)
 	}
+	if len(c.Queues) == 1 {
+		c.Queue = c.Queues[0]
+	}
 	if c.Handler == nil {
 		errs = append(errs, errors.New("config: Handler is required"))
 	}
