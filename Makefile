@@ -7,7 +7,7 @@
 export CGO_ENABLED = 0
 
 bin     := $(CURDIR)/bin
-modules := . sdk examples lab
+modules := . sdk examples lab test/browser
 version  = $(shell git describe --tags --always --dirty)
 shim    := no_btrfs no_aufs no_zfs no_devmapper netgo osusergo
 longest := ^Test(ConnectionLoss|Killed|StatefulSetTenTimes|Effects|Load|BrokerRestart|FaultBroker|Reads|AgentKilled|DeleteInPhase)$$
@@ -22,8 +22,12 @@ help: ## what can be made
 demo: build ## move a live pod between two nodes of a real cluster (RUNS=n, KEEP=1)
 	$(inlab) -- $(bin)/demo -chart $(chart) -runs $(or $(RUNS),1) $(if $(KEEP),-keep)
 
+.PHONY: sample
+sample: build ## deploy a service of samples/, move it under load, judge (SAMPLE=counter|exchange|dispatch, KEEP=1)
+	$(inlab) -- $(bin)/sample -chart $(chart) -samples $(CURDIR)/samples $(if $(KEEP),-keep) $(or $(SAMPLE),exchange)
+
 .PHONY: test
-test: lint scripts vuln sbom unit fuzz model broker integration lab-test images e2e ## everything: linters, scripts, vulnerabilities, unit, fuzz, model, broker, envtest, lab, end to end
+test: lint scripts vuln sbom unit monitoring fuzz model broker integration lab-test images browser e2e ## everything: linters, scripts, vulnerabilities, unit, fuzz, model, broker, envtest, lab, images, browser, end to end
 
 .PHONY: lint
 lint: generated tidy ## linters, formatting, generated files and modules up to date
@@ -31,12 +35,12 @@ lint: generated tidy ## linters, formatting, generated files and modules up to d
 	for m in $(modules); do (cd $$m && go vet ./... && $(bin)/golangci-lint run --allow-serial-runners --config $(CURDIR)/.golangci.yml ./...) || exit 1; done
 
 .PHONY: generate
-generate: ## generate deepcopy functions, CRDs, RBAC, mocks and the manifests of the chart
+generate: ## generate deepcopy functions, CRDs, RBAC, mocks, the manifests of the chart and the API reference
 	hack/generate.sh
 
 .PHONY: generated
 generated: generate
-	@git diff --exit-code -- api charts config internal || { echo "generated files are not up to date: commit what make generate made"; exit 1; }
+	@git diff --exit-code -- api charts config docs/reference.md internal || { echo "generated files are not up to date: commit what make generate made"; exit 1; }
 
 .PHONY: states
 states: ## draw docs/states.svg (needs Debian's graphviz; a test tells when it is stale)
@@ -48,13 +52,17 @@ scripts: ## shellcheck, and the scripts for clusters and images with stand-ins f
 	shellcheck $$(git grep -lIE '^#!.*[ /](ba)?sh$$')
 	go test -count=1 ./test/scripts
 
+.PHONY: site
+site: ## the documentation as pages for a browser: site/index.html
+	go run ./hack/site
+
 .PHONY: tidy
 tidy:
 	for m in $(modules); do (cd $$m && go mod tidy -diff) || exit 1; done
 
 .PHONY: unit
 unit: ## unit and property tests, the simulations of the protocol and of the library
-	go test $$(go list ./... | grep -v -e /internal/broker$$ -e /internal/conformance$$ -e /test/integration$$ -e /test/e2e$$ -e /test/images$$ -e /test/scripts$$)
+	go test $$(go list ./... | grep -v -e /internal/broker$$ -e /internal/conformance$$ -e /test/integration$$ -e /test/e2e$$ -e /test/images$$ -e /test/scripts$$ -e /monitoring$$)
 	cd sdk && go test -timeout 30m ./handover/... ./internal/... ./ownerhttp/...
 	cd sdk && go test -run '^TestSimulation' .
 	cd examples && go test ./...
@@ -105,6 +113,12 @@ integration: $(bin)/lab deps ## the manager against a real API server (envtest)
 lab-test: $(bin)/lab deps ## the lab itself
 	cd lab && go test -count=1 -timeout 15m ./...
 
+.PHONY: browser
+browser: ## the reports of kubectl ms2m in a real browser (SHOTS=directory for pictures)
+	hack/need.sh chromium
+	go build -o $(bin)/ ./cmd/kubectl-ms2m
+	cd test/browser && go test -count=1 . -program $(bin)/kubectl-ms2m $(if $(SHOTS),-screenshots $(abspath $(SHOTS)))
+
 .PHONY: e2e
 e2e: build ## migrations in two labs at once, asserted one by one (RUN=pattern, LABS=n)
 	go test -c -o $(bin)/e2e.test ./test/e2e
@@ -144,10 +158,10 @@ $(bin)/helm:
 
 .PHONY: build
 build: $(bin)/lab $(bin)/helm deps ## the programs, into bin/
-	go build -o $(bin)/ ./cmd/manager ./cmd/node-agent ./test/demo ./test/inlab ./test/spread ./test/csi
+	go build -o $(bin)/ ./cmd/manager ./cmd/node-agent ./cmd/kubectl-ms2m ./test/demo ./test/sample ./test/inlab ./test/spread ./test/csi
 	go build -tags '$(shim)' -o $(bin)/ ./cmd/containerd-shim-ms2m-v1
 	go build -tags failpoints -o $(bin)/manager-failpoints ./cmd/manager
-	cd examples && go build -o $(bin)/ ./counter
+	cd examples && go build -o $(bin)/ ./counter ./exchange ./dispatch
 
 .PHONY: lab-up lab-down
 lab-up: $(bin)/lab deps ## bring the lab up by itself

@@ -86,6 +86,11 @@ type CheckpointTransferSpec struct {
 	// +kubebuilder:validation:MaxLength=512
 	// +kubebuilder:validation:XValidation:rule="self.contains('@sha256:')",message="image must be addressed by digest"
 	Image string `json:"image,omitempty"`
+	// bytesPerSecond bounds what a Push, Fetch or Stage sends to the repository or
+	// takes from it; absent: no limit.
+	// +optional
+	// +kubebuilder:validation:Minimum=1
+	BytesPerSecond int64 `json:"bytesPerSecond,omitempty"`
 }
 
 // Condition types of a CheckpointTransfer.

@@ -8,13 +8,16 @@ import (
 // MigrationPolicySpec says how the pods that it selects may be migrated: what a
 // StatefulMigration gets that does not say it (defaults), and what none gets
 // around (bounds).
+//
+// +kubebuilder:validation:XValidation:rule="!has(self.bounds) || !has(self.bounds.allowedStrategies) || !has(self.defaults) || !has(self.defaults.strategy) || self.defaults.strategy == 'Auto' || self.defaults.strategy in self.bounds.allowedStrategies",fieldPath=".defaults.strategy",message="defaults.strategy must be one of bounds.allowedStrategies, or Auto"
+// +kubebuilder:validation:XValidation:rule="!has(self.bounds) || !has(self.bounds.maxReplayCutoffSeconds) || !has(self.defaults) || !has(self.defaults.replayCutoffSeconds) || self.defaults.replayCutoffSeconds <= self.bounds.maxReplayCutoffSeconds",fieldPath=".defaults.replayCutoffSeconds",message="defaults.replayCutoffSeconds must not be more than bounds.maxReplayCutoffSeconds"
 type MigrationPolicySpec struct {
 	// selectors say which pods it is for. Of several policies that select a pod the
 	// one with the most labels is its policy, of those with as many the one with
 	// more labels of the pod, and then the first by name. Without a label, {}, it
 	// is for every pod that no other is for.
 	// +required
-	Selectors PolicySelectors `json:"selectors,omitzero"`
+	Selectors PolicySelectors `json:"selectors"`
 
 	// defaults stand in for what a StatefulMigration leaves out, and for nothing that
 	// it says.
@@ -80,12 +83,12 @@ type PolicyDefaults struct {
 // PolicyBounds are what every migration under a policy has to keep to.
 type PolicyBounds struct {
 	// allowedStrategies are those that a pod may be moved with: Shadow, Sequential
-	// or both. Without it both are allowed. What Auto comes to has to be among them.
+	// or both. Without it both are allowed. Where one is, Auto comes to that.
 	// +optional
 	// +listType=set
 	// +kubebuilder:validation:MinItems=1
 	// +kubebuilder:validation:MaxItems=2
-	// +kubebuilder:validation:items:Enum=Shadow;Sequential
+	// +kubebuilder:validation:XValidation:rule="!('Auto' in self)",message="allowedStrategies are Shadow and Sequential: Auto comes to one of them"
 	AllowedStrategies []Strategy `json:"allowedStrategies,omitempty"`
 	// maxReplayCutoffSeconds is the most that replayCutoffSeconds may be.
 	// +optional

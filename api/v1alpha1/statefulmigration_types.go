@@ -1,6 +1,8 @@
 package v1alpha1
 
 import (
+	"slices"
+
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
@@ -26,19 +28,20 @@ type StatefulMigrationSpec struct {
 
 	// checkpointImageRepository is the OCI repository, without tag or digest, to
 	// which the checkpoint is pushed, for example registry.example.com/ms2m/checkpoints.
-	// +required
+	// Without it the MigrationPolicy of the pod has to say it.
+	// +optional
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=255
 	// +kubebuilder:validation:XValidation:rule="!self.contains('@') && !self.matches(':[^/]*$') && !self.contains('://') && self.matches('^[a-z0-9.-]+(:[0-9]+)?(/[a-z0-9._-]+)+$')",message="checkpointImageRepository must be host[:port]/path, without scheme, tag or digest"
-	CheckpointImageRepository string `json:"checkpointImageRepository"`
+	CheckpointImageRepository string `json:"checkpointImageRepository,omitempty"`
 
 	// replayCutoffSeconds is the longest acceptable gap of the hand-over, in which
 	// the source is frozen and the target applies what is outstanding. If that
 	// would take longer, the source is frozen as soon as it does not shrink;
 	// else as soon as the measured rates say that it never will, or
 	// not before deadlines.replaySeconds. No message is dropped.
+	// By default what the MigrationPolicy of the pod says, else 120.
 	// +optional
-	// +default=120
 	// +kubebuilder:validation:Minimum=1
 	// +kubebuilder:validation:Maximum=86400
 	ReplayCutoffSeconds int32 `json:"replayCutoffSeconds,omitempty"`
@@ -54,19 +57,19 @@ type StatefulMigrationSpec struct {
 
 	// strategy is how the pod's place is taken. Auto chooses by the pod's owner
 	// and volumes.
+	// By default what the MigrationPolicy of the pod says, else Auto.
 	// +optional
-	// +default="Auto"
 	Strategy Strategy `json:"strategy,omitempty"`
 
 	// checkpointRetention says what becomes of the checkpoint in the repository
 	// when the migration has ended.
+	// By default what the MigrationPolicy of the pod says, else Delete.
 	// +optional
-	// +default="Delete"
 	CheckpointRetention RetentionPolicy `json:"checkpointRetention,omitempty"`
 
 	// deadlines bound every phase, so that nothing waits for ever.
+	// Each by default is what the MigrationPolicy of the pod says, else what is said here.
 	// +optional
-	// +default={}
 	Deadlines Deadlines `json:"deadlines,omitzero"`
 
 	// backoffLimit is how many more checkpoints a hand-over may take, when one has
@@ -74,15 +77,15 @@ type StatefulMigrationSpec struct {
 	// is given up: at most backoffLimit+1 attempts. What else may pass (the API
 	// server, the broker or the registry does not answer) is tried again with
 	// growing pauses until the deadline of its phase, and does not count.
+	// By default what the MigrationPolicy of the pod says, else 4.
 	// +optional
-	// +default=4
 	// +kubebuilder:validation:Minimum=0
 	// +kubebuilder:validation:Maximum=100
 	BackoffLimit *int32 `json:"backoffLimit,omitempty"`
 
 	// ttlSecondsAfterFinished is how long this object is kept when the migration
-	// has ended, Completed or Failed: then the manager deletes it. Without it the
-	// object stays until somebody deletes it.
+	// has ended, Completed or Failed: then the manager deletes it. Without it, here and in
+	// the MigrationPolicy of the pod, the object stays until somebody deletes it.
 	// +optional
 	// +kubebuilder:validation:Minimum=0
 	TTLSecondsAfterFinished *int32 `json:"ttlSecondsAfterFinished,omitempty"`
@@ -136,7 +139,9 @@ const BrokerRabbitMQ BrokerKind = "RabbitMQ"
 // +kubebuilder:validation:XValidation:rule="has(self.brokerURL) != has(self.brokerURLSecretRef)",message="messageQueueConfig: set exactly one of brokerURL and brokerURLSecretRef"
 // +kubebuilder:validation:XValidation:rule="!has(self.brokerURL) || self.brokerURL.matches('^amqps?://')",fieldPath=".brokerURL",message="brokerURL must begin with amqp:// or amqps://"
 // +kubebuilder:validation:XValidation:rule="!has(self.brokerURL) || !self.brokerURL.matches('^[^:]*://[^@]*:[^@]*@')",fieldPath=".brokerURL",message="brokerURL must not hold a password: put the URL into a Secret and name it in brokerURLSecretRef"
-// +kubebuilder:validation:XValidation:rule="!has(self.replayQueueName) || self.replayQueueName != self.queueName",message="replayQueueName must not be the primary queue (queueName)"
+// +kubebuilder:validation:XValidation:rule="has(self.queueName) != has(self.queueNames)",message="messageQueueConfig: set queueName, or queueNames if the service consumes several queues; not both"
+// +kubebuilder:validation:XValidation:rule="!has(self.replayQueueName) || !has(self.queueName) || self.replayQueueName != self.queueName",message="replayQueueName must not be the primary queue (queueName)"
+// +kubebuilder:validation:XValidation:rule="!has(self.replayQueueName) || !has(self.queueNames) || !(self.replayQueueName in self.queueNames)",message="replayQueueName must not be a primary queue (queueNames)"
 type MessageQueueConfig struct {
 	// broker is the kind of broker.
 	// +optional
@@ -155,10 +160,20 @@ type MessageQueueConfig struct {
 	BrokerURLSecretRef *SecretKeyReference `json:"brokerURLSecretRef,omitempty"`
 
 	// queueName is the primary queue, from which the service consumes.
-	// +required
+	// +optional
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=255
-	QueueName string `json:"queueName"`
+	QueueName string `json:"queueName,omitempty"`
+
+	// queueNames are the primary queues of a service that consumes several, all of
+	// them, in any order; instead of queueName.
+	// +optional
+	// +listType=set
+	// +kubebuilder:validation:MinItems=2
+	// +kubebuilder:validation:MaxItems=32
+	// +kubebuilder:validation:items:MinLength=1
+	// +kubebuilder:validation:items:MaxLength=255
+	QueueNames []string `json:"queueNames,omitempty"`
 
 	// replayQueueName is the name of the secondary queue, which the migration
 	// creates and removes. By default it is derived from the migration's UID.
@@ -167,6 +182,14 @@ type MessageQueueConfig struct {
 	// +kubebuilder:validation:MaxLength=255
 	// +kubebuilder:validation:XValidation:rule="!self.startsWith('amq.')",message="replayQueueName must not begin with amq., which RabbitMQ keeps for itself"
 	ReplayQueueName string `json:"replayQueueName,omitempty"`
+}
+
+// Queues are the primary queues, sorted.
+func (c MessageQueueConfig) Queues() []string {
+	if len(c.QueueNames) == 0 {
+		return []string{c.QueueName}
+	}
+	return slices.Sorted(slices.Values(c.QueueNames))
 }
 
 // SecretKeyReference is a key of a Secret in the same namespace.
@@ -218,38 +241,38 @@ type Deadlines struct {
 	TotalSeconds int32 `json:"totalSeconds,omitempty"`
 	// pendingSeconds bounds the wait for pod, broker and library to answer. While
 	// the migration queues behind others, status.queued, no time passes.
+	// By default 60.
 	// +optional
-	// +default=60
 	// +kubebuilder:validation:Minimum=1
 	// +kubebuilder:validation:Maximum=86400
 	PendingSeconds int32 `json:"pendingSeconds,omitempty"`
 	// checkpointSeconds bounds draining, checkpoint and resumption of one attempt.
+	// By default 60.
 	// +optional
-	// +default=60
 	// +kubebuilder:validation:Minimum=1
 	// +kubebuilder:validation:Maximum=86400
 	CheckpointSeconds int32 `json:"checkpointSeconds,omitempty"`
 	// transferSeconds bounds packing and pushing.
+	// By default 300.
 	// +optional
-	// +default=300
 	// +kubebuilder:validation:Minimum=1
 	// +kubebuilder:validation:Maximum=86400
 	TransferSeconds int32 `json:"transferSeconds,omitempty"`
 	// restoreSeconds bounds scheduling, staging and the target's first HELLO.
+	// By default 300.
 	// +optional
-	// +default=300
 	// +kubebuilder:validation:Minimum=1
 	// +kubebuilder:validation:Maximum=86400
 	RestoreSeconds int32 `json:"restoreSeconds,omitempty"`
 	// replaySeconds bounds the replay before the source is frozen.
+	// By default 600.
 	// +optional
-	// +default=600
 	// +kubebuilder:validation:Minimum=1
 	// +kubebuilder:validation:Maximum=86400
 	ReplaySeconds int32 `json:"replaySeconds,omitempty"`
 	// finalizeSeconds bounds the time from FREEZE to the target being live.
+	// By default 300.
 	// +optional
-	// +default=300
 	// +kubebuilder:validation:Minimum=1
 	// +kubebuilder:validation:Maximum=86400
 	FinalizeSeconds int32 `json:"finalizeSeconds,omitempty"`
@@ -268,6 +291,7 @@ type Deadlines struct {
 // +kubebuilder:printcolumn:name="Lag",type=integer,JSONPath=`.status.lag.messages`
 // +kubebuilder:printcolumn:name="Pause ms",type=integer,JSONPath=`.status.pauses.handoverMillis`
 // +kubebuilder:printcolumn:name="Reason",type=string,priority=1,JSONPath=`.status.conditions[?(@.type=="Succeeded")].reason`
+// +kubebuilder:printcolumn:name="Policy",type=string,priority=1,JSONPath=`.status.policy.name`
 // +kubebuilder:printcolumn:name="Strategy",type=string,priority=1,JSONPath=`.status.strategy`
 // +kubebuilder:printcolumn:name="Hop",type=integer,priority=1,JSONPath=`.status.hop`
 // +kubebuilder:printcolumn:name="Attempt",type=integer,priority=1,JSONPath=`.status.attempt`

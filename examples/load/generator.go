@@ -21,6 +21,9 @@ type Config struct {
 	Producers int     // each with a connection of its own; default 3
 	Rate      float64 // messages per second, of all producers together
 	Sizes     Sizes   // of the bodies; default 64 bytes each
+	// Body makes a message's body, the same whenever it is asked. Default: noise of
+	// the size that Sizes says.
+	Body func(producer string, seq uint64) []byte
 	// Exchange is one that is bound to the queue: every second producer publishes
 	// to it, with its own name as the routing key, the others to the default
 	// exchange. Empty: all to the default exchange.
@@ -73,6 +76,9 @@ func Start(ctx context.Context, cfg Config) *Generator {
 	}
 	if cfg.Prefix == "" {
 		cfg.Prefix = "p"
+	}
+	if cfg.Body == nil {
+		cfg.Body = func(producer string, seq uint64) []byte { return body(producer, seq, cfg.Sizes.of(producer, seq)) }
 	}
 	ctx, cancel := context.WithCancelCause(ctx)
 	pacing, unpace := context.WithCancel(ctx)

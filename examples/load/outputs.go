@@ -23,10 +23,9 @@ type Output struct {
 
 // Collector takes the counter's outputs from their queue.
 type Collector struct {
-	url, queue string
-	cancel     context.CancelFunc
-	done       chan struct{}
-	bell       chan struct{} // rings when an output has come
+	cancel context.CancelFunc
+	done   chan struct{}
+	bell   chan struct{} // rings when an output has come
 
 	mu      sync.Mutex
 	outputs []Output
@@ -38,19 +37,11 @@ type Collector struct {
 func Collect(ctx context.Context, url, queue string) *Collector {
 	ctx, cancel := context.WithCancel(ctx)
 	c := &Collector{
-		url: url, queue: queue, cancel: cancel,
-		done: make(chan struct{}), bell: make(chan struct{}, 1), seen: make(map[string]bool),
+		cancel: cancel, done: make(chan struct{}), bell: make(chan struct{}, 1), seen: make(map[string]bool),
 	}
 	go func() {
 		defer close(c.done)
-		for ctx.Err() == nil {
-			if err := c.session(ctx); err != nil {
-				select {
-				case <-ctx.Done():
-				case <-time.After(pause):
-				}
-			}
-		}
+		Consume(ctx, url, queue, c.add)
 	}()
 	return c
 }
@@ -90,7 +81,7 @@ func (c *Collector) Reach(ctx context.Context, n uint64) error {
 // Settle waits until at least n outputs have come to all the collectors together
 // and no further one came for the time quiet; or until nothing at all came for
 // the time patience: then what is missing is taken for lost.
-func Settle(ctx context.Context, n uint64, quiet, patience time.Duration, collectors ...*Collector) error {
+func Settle[C interface{ Count() uint64 }](ctx context.Context, n uint64, quiet, patience time.Duration, collectors ...C) error {
 	look := time.NewTicker(20 * time.Millisecond)
 	defer look.Stop()
 	var last uint64
@@ -113,10 +104,23 @@ func Settle(ctx context.Context, n uint64, quiet, patience time.Duration, collec
 	}
 }
 
-// session collects over one connection.
-func (c *Collector) session(ctx context.Context) error {
-	conn, err := amqp.DialConfig(c.url, amqp.Config{
-		Properties: amqp.Table{"connection_name": "collect " + c.queue},
+// Consume hands the messages of a queue to take, one after the other, over as many
+// connections as it takes, until the end of ctx.
+func Consume(ctx context.Context, url, queue string, take func(amqp.Delivery)) {
+	for ctx.Err() == nil {
+		if err := consume(ctx, url, queue, take); err != nil {
+			select {
+			case <-ctx.Done():
+			case <-time.After(pause):
+			}
+		}
+	}
+}
+
+// consume is Consume over one connection.
+func consume(ctx context.Context, url, queue string, take func(amqp.Delivery)) error {
+	conn, err := amqp.DialConfig(url, amqp.Config{
+		Properties: amqp.Table{"connection_name": "collect " + queue},
 		Dial:       amqp.DefaultDial(5 * time.Second),
 	})
 	if err != nil {
@@ -132,12 +136,12 @@ func (c *Collector) session(ctx context.Context) error {
 	if err := ch.Qos(1000, 0, false); err != nil {
 		return err
 	}
-	deliveries, err := ch.Consume(c.queue, "", false, false, false, false, nil)
+	deliveries, err := ch.Consume(queue, "", false, false, false, false, nil)
 	if err != nil {
 		return err
 	}
 	for d := range deliveries {
-		c.add(d)
+		take(d)
 		if err := d.Ack(false); err != nil {
 			return err
 		}

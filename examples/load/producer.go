@@ -149,7 +149,7 @@ func (p *producer) session(ctx context.Context, conn *amqp.Connection) (over boo
 			return true, nil
 		}
 		if wanted {
-			p.pending = append(p.pending, pending{seq: seq, body: body(p.name, seq, p.cfg.Sizes.of(p.name, seq))})
+			p.pending = append(p.pending, pending{seq: seq, body: p.cfg.Body(p.name, seq)})
 			if err := p.publish(ctx, ch, &p.pending[len(p.pending)-1]); err != nil {
 				return false, err
 			}

@@ -12,22 +12,28 @@ import (
 // ReadState asks a counter for its state; base is for example http://10.0.0.1:8080.
 func ReadState(ctx context.Context, base string) (ledger.State, error) {
 	var s ledger.State
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, base+"/state", nil)
+	err := Read(ctx, base+"/state", &s)
+	return s, err
+}
+
+// Read reads JSON from a service that is moved.
+func Read(ctx context.Context, url string, into any) error {
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
 	if err != nil {
-		return s, err
+		return err
 	}
 	// A kept connection would end in a checkpoint, and with it.
 	req.Close = true
 	resp, err := http.DefaultClient.Do(req)
 	if err != nil {
-		return s, err
+		return err
 	}
 	defer resp.Body.Close()
 	if resp.StatusCode != http.StatusOK {
-		return s, fmt.Errorf("state of the counter: %s", resp.Status)
+		return fmt.Errorf("%s: %s", url, resp.Status)
 	}
-	if err := json.NewDecoder(resp.Body).Decode(&s); err != nil {
-		return s, fmt.Errorf("state of the counter: %w", err)
+	if err := json.NewDecoder(resp.Body).Decode(into); err != nil {
+		return fmt.Errorf("%s: %w", url, err)
 	}
-	return s, nil
+	return nil
 }

@@ -46,7 +46,7 @@ func (r *Reconciler) push(ctx context.Context, t *v1alpha1.CheckpointTransfer) e
 	}
 	// The tag names the attempt only so that the registry keeps the manifest.
 	tag := fmt.Sprintf("%s-%d", t.Spec.MigrationUID, t.Spec.Attempt)
-	ref, err := r.Registry.Push(ctx, t.Spec.Repository, tag, img)
+	ref, err := r.Registry.Push(registry.Throttle(ctx, t.Spec.BytesPerSecond), t.Spec.Repository, tag, img)
 	if err != nil {
 		return err
 	}
@@ -138,7 +138,7 @@ func (r *Reconciler) stage(ctx context.Context, t *v1alpha1.CheckpointTransfer) 
 // pull lays out in dir what the image of t has of a restore, if it is of t's
 // migration and of that origin.
 func (r *Reconciler) pull(ctx context.Context, t *v1alpha1.CheckpointTransfer, of checkpoint.Origin, dir string) (map[string]staging.File, error) {
-	img, err := r.Registry.Pull(ctx, t.Spec.Image)
+	img, err := r.Registry.Pull(registry.Throttle(ctx, t.Spec.BytesPerSecond), t.Spec.Image)
 	if err != nil {
 		return nil, err
 	}

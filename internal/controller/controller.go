@@ -86,6 +86,7 @@ func (r *Reconciler) SetupWithManager(ctx context.Context, mgr ctrl.Manager) err
 		Watches(&v1alpha1.StatefulMigration{}, r.turnChanges()).
 		Owns(&v1alpha1.CheckpointTransfer{}).
 		Watches(&corev1.Pod{}, handler.EnqueueRequestsFromMapFunc(r.migrationsOf)).
+		Watches(&v1alpha1.MigrationPolicy{}, handler.EnqueueRequestsFromMapFunc(r.notBegun)).
 		WatchesRawSource(r.Sessions.source()).
 		WithOptions(controller.Options{MaxConcurrentReconciles: r.Workers, RateLimiter: rateLimiter()}).
 		Complete(r)

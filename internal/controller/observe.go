@@ -46,13 +46,18 @@ func (s *scope) observe(ctx context.Context) (migration.Facts, error) {
 	} else {
 		s.session.samples = nil // another target's replay has another trend
 	}
+	if pending(s.object.Status.Phase) {
+		if f.MigrationPolicy, err = s.policy(ctx, f.Source.Pod); err != nil {
+			return f, err
+		}
+	}
 	if s.object.Status.Queued != nil {
 		if f.Turn, err = s.turn(ctx, s.object, false); err != nil {
 			return f, err
 		}
 	}
 	if pending(s.object.Status.Phase) && f.Turn == nil {
-		if f.Preflight, err = s.preflight(ctx, f.Source.Pod); err != nil {
+		if f.Preflight, err = s.preflight(ctx, &f); err != nil {
 			return f, err
 		}
 	}

@@ -29,17 +29,19 @@ var permissions = []permission{
 const reviewed = 10 * time.Second
 
 // review asks what takes a call to find out, not more often than it changes.
-func (s *scope) review(ctx context.Context, p *migration.Preflight) error {
+func (s *scope) review(ctx context.Context, p *migration.Preflight, repository string) error {
 	last := &s.session.reviewed
-	if now := s.Clock.Now(); last.at.IsZero() || now.Sub(last.at) >= reviewed {
+	if now := s.Clock.Now(); last.at.IsZero() || now.Sub(last.at) >= reviewed || last.of != repository {
 		forbidden, err := s.forbidden(ctx)
 		if err != nil {
 			return err
 		}
 		call, cancel := context.WithTimeout(ctx, callTimeout)
 		defer cancel()
-		*last = review{at: now, forbidden: forbidden,
-			repository: registryError(s.Registry.Writable(call, s.object.Spec.CheckpointImageRepository))}
+		*last = review{at: now, of: repository, forbidden: forbidden}
+		if repository != "" {
+			last.repository = registryError(s.Registry.Writable(call, repository))
+		}
 	}
 	p.Forbidden, p.Repository = last.forbidden, last.repository
 	return nil
@@ -48,6 +50,7 @@ func (s *scope) review(ctx context.Context, p *migration.Preflight) error {
 // review is what the last review has shown.
 type review struct {
 	at         time.Time
+	of         string // the repository
 	forbidden  []string
 	repository error
 }

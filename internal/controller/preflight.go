@@ -12,6 +12,7 @@ import (
 	"ms2m.dev/ms2m/api/v1alpha1"
 	"ms2m.dev/ms2m/internal/broker"
 	"ms2m.dev/ms2m/internal/migration"
+	"ms2m.dev/ms2m/internal/policy"
 	"ms2m.dev/ms2m/sdk/handover"
 )
 
@@ -19,8 +20,8 @@ import (
 const labelName = "app.kubernetes.io/name"
 
 // preflight gathers what only the checks before a migration look at.
-func (s *scope) preflight(ctx context.Context, source *corev1.Pod) (*migration.Preflight, error) {
-	p := &migration.Preflight{}
+func (s *scope) preflight(ctx context.Context, f *migration.Facts) (*migration.Preflight, error) {
+	p, source := &migration.Preflight{}, f.Source.Pod
 	var err error
 	if p.Rival, err = s.rival(ctx); err != nil {
 		return nil, err
@@ -41,10 +42,10 @@ func (s *scope) preflight(ctx context.Context, source *corev1.Pod) (*migration.P
 	if p.Claims, err = s.claims(ctx, source); err != nil {
 		return nil, err
 	}
-	if err := s.review(ctx, p); err != nil {
+	if err := s.review(ctx, p, policy.Resolve(&s.object.Spec, f.MigrationPolicy).CheckpointImageRepository); err != nil {
 		return nil, err
 	}
-	p.Queue, p.ReplayQueue, p.Broker = s.queues(ctx)
+	p.Queues, p.ReplayQueue, p.Broker = s.queues(ctx)
 	return p, nil
 }
 
@@ -141,8 +142,8 @@ func (s *scope) agents(ctx context.Context) (map[string]string, error) {
 	return ready, nil
 }
 
-// queues asks the broker for the primary queue and for the replay queue's name.
-func (s *scope) queues(ctx context.Context) (primary, replay *migration.Queue, _ error) {
+// queues asks the broker for the primary queues and for the replay queue's name.
+func (s *scope) queues(ctx context.Context) (primary map[string]*migration.Queue, replay *migration.Queue, _ error) {
 	if err := s.unreachable(); err != nil {
 		return nil, nil, err
 	}
@@ -154,15 +155,19 @@ func (s *scope) queues(ctx context.Context) (primary, replay *migration.Queue, _
 		return &migration.Queue{Messages: q.Messages, Consumers: q.Consumers}, nil
 	}
 	c := s.object.Spec.MessageQueueConfig
-	primary, err := look(c.QueueName)
-	if err != nil {
-		return nil, nil, err
+	primary = map[string]*migration.Queue{}
+	for _, queue := range c.Queues() {
+		q, err := look(queue)
+		if err != nil {
+			return nil, nil, err
+		}
+		primary[queue] = q
 	}
 	name := c.ReplayQueueName
 	if name == "" {
 		name = handover.ReplayQueue(string(s.object.UID))
 	}
-	replay, err = look(name)
+	replay, err := look(name)
 	return primary, replay, err
 }
 

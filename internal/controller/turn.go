@@ -57,7 +57,7 @@ func (r *Reconciler) turn(ctx context.Context, m *v1alpha1.StatefulMigration, ta
 	}
 	v := queue.Decide(all, r.Limits)[m.UID]
 	if !v.Begin {
-		return &migration.Turn{Ahead: int32(v.Ahead), Reason: string(v.Reason), Message: r.words(v)}, nil
+		return &migration.Turn{Ahead: int32(v.Ahead), Reason: string(v.Reason), Message: r.words(m, v)}, nil
 	}
 	if take {
 		if r.turns.taken == nil {
@@ -85,14 +85,20 @@ func (r *Reconciler) giveBack(ctx context.Context, uid types.UID) {
 }
 
 // words says why a migration waits.
-func (r *Reconciler) words(v queue.Verdict) string {
+func (r *Reconciler) words(m *v1alpha1.StatefulMigration, v queue.Verdict) string {
+	limits, total, perNode := r.Limits, "--max-migrations", "--max-migrations-per-node"
+	if v.Policy != "" {
+		limits = under(m)
+		total = fmt.Sprintf("bounds.maxMigrations of the MigrationPolicy %q", v.Policy)
+		perNode = fmt.Sprintf("bounds.maxMigrationsPerNode of the MigrationPolicy %q", v.Policy)
+	}
 	switch v.Reason {
 	case queue.ReasonCluster:
-		return fmt.Sprintf("%d migrations are active, as many as may be (--max-migrations)", r.Limits.Migrations)
+		return fmt.Sprintf("%d migrations are active, as many as may be (%s)", limits.Migrations, total)
 	case queue.ReasonNode:
-		return fmt.Sprintf("%d migrations from or to the node %q are active, as many as may be (--max-migrations-per-node)", r.Limits.PerNode, v.Node)
+		return fmt.Sprintf("%d migrations from or to the node %q are active, as many as may be (%s)", limits.PerNode, v.Node, perNode)
 	case queue.ReasonTurn:
-		return fmt.Sprintf("the room on the node %q is for those that come first (--max-migrations-per-node is %d)", v.Node, r.Limits.PerNode)
+		return fmt.Sprintf("the room on the node %q is for those that come first (%s is %d)", v.Node, perNode, limits.PerNode)
 	}
 	return "another migration has the pod, or comes first for it"
 }
@@ -153,7 +159,10 @@ func contender(m *v1alpha1.StatefulMigration) queue.Migration {
 	st := &m.Status
 	q := queue.Migration{
 		UID: m.UID, Namespace: m.Namespace, Name: m.Name, Created: m.CreationTimestamp.Time,
-		Nodes: []string{st.SourceNode, st.TargetNode}, Active: begun(m),
+		Nodes: []string{st.SourceNode, st.TargetNode}, Under: under(m), Active: begun(m),
+	}
+	if st.Policy != nil {
+		q.Policy = st.Policy.Name
 	}
 	for _, uid := range []types.UID{st.SourcePodUID, st.TargetPodUID} {
 		if uid != "" {
@@ -161,6 +170,15 @@ func contender(m *v1alpha1.StatefulMigration) queue.Migration {
 		}
 	}
 	return q
+}
+
+// under are the limits of a migration's policy, as it has recorded them.
+func under(m *v1alpha1.StatefulMigration) queue.Limits {
+	s := m.Status.Settings
+	if s == nil || m.Status.Policy == nil {
+		return queue.Limits{}
+	}
+	return queue.Limits{Migrations: int(s.MaxMigrations), PerNode: int(s.MaxMigrationsPerNode)}
 }
 
 // next are those whose turn has come, and those that have come so far forward

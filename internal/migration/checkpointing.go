@@ -45,7 +45,7 @@ func (p *planner) buffer() *Plan {
 	if !p.buffered() {
 		p.set(v1alpha1.ConditionBuffered, metav1.ConditionUnknown, ReasonPreparing, "holds and replay queue are being made")
 	}
-	if p.late(p.until(p.Object.Spec.Deadlines.CheckpointSeconds)) {
+	if p.late(p.until(p.settings.Deadlines.CheckpointSeconds)) {
 		plan := p.giveUp(ReasonDeadline, p.overdue(v1alpha1.ConditionBuffered, "deadlines.checkpointSeconds"))
 		return &plan
 	}
@@ -55,7 +55,7 @@ func (p *planner) buffer() *Plan {
 				p.id(), string(p.status.SourcePodUID),
 				handover.PodSlot(p.Object.Namespace, p.sourceName()),
 			},
-			Queue: p.heldQueue(),
+			Queues: p.heldQueues(),
 			// A ReplicaSet may start a pod in the place of a source that dies, which is
 			// one too many when the copy has taken over. It must not have taken
 			// anything by then.
@@ -75,13 +75,13 @@ func (p *planner) buffer() *Plan {
 	return nil
 }
 
-// heldQueue is the queue whose slot is held if the source is its only consumer;
-// empty in a later hop, which the first one's hold spans.
-func (p *planner) heldQueue() string {
+// heldQueues are the queues whose slots are held if the source is their only
+// consumer; none in a later hop, which the first one's holds span.
+func (p *planner) heldQueues() []string {
 	if p.status.Hop > 1 {
-		return ""
+		return nil
 	}
-	return p.Object.Spec.MessageQueueConfig.QueueName
+	return p.Object.Spec.MessageQueueConfig.Queues()
 }
 
 // buffered reports whether something of this migration may stand at the broker.
@@ -89,14 +89,14 @@ func (p *planner) buffered() bool { return p.get(v1alpha1.ConditionBuffered) != 
 
 // whole is the sum of all deadlines: nobody waits longer for a decision.
 func (p *planner) whole() time.Duration {
-	d := p.Object.Spec.Deadlines
+	d := p.settings.Deadlines
 	return seconds(d.CheckpointSeconds)*time.Duration(p.mostAttempts()) +
 		seconds(d.TransferSeconds) + seconds(d.RestoreSeconds) + seconds(d.ReplaySeconds) + seconds(d.FinalizeSeconds)
 }
 
 // attemptTime is the deadline of an attempt: a void one is followed by a longer.
 func (p *planner) attemptTime() time.Duration {
-	return seconds(p.Object.Spec.Deadlines.CheckpointSeconds) * time.Duration(max(p.status.Attempt, 1))
+	return seconds(p.settings.Deadlines.CheckpointSeconds) * time.Duration(max(p.status.Attempt, 1))
 }
 
 func (p *planner) attemptUntil() time.Time {

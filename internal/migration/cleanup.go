@@ -18,7 +18,7 @@ func (p *planner) forward() Plan {
 	}
 	p.enter(v1alpha1.PhaseFinalizing)
 	p.noteLive()
-	if deadline := p.until(p.Object.Spec.Deadlines.FinalizeSeconds); p.liveAwaited() && !p.late(deadline) {
+	if deadline := p.until(p.settings.Deadlines.FinalizeSeconds); p.liveAwaited() && !p.late(deadline) {
 		return p.wait(deadline, "LIVE of the target")
 	}
 	for _, step := range []func() *Plan{p.serve, p.succeed} {
@@ -134,7 +134,7 @@ func (p *planner) straysPossible() bool {
 
 // unwantedImage is an image that is still to be deleted.
 func (p *planner) unwantedImage() string {
-	if p.Object.Spec.CheckpointRetention == v1alpha1.RetentionRetain {
+	if p.settings.CheckpointRetention == v1alpha1.RetentionRetain {
 		return ""
 	}
 	for _, image := range p.images() {
@@ -191,7 +191,7 @@ func (p *planner) abandonAt() time.Time {
 	switch {
 	case p.heirless(): // nothing but an heir ends it
 	case p.committed():
-		from = p.since().Add(seconds(p.Object.Spec.Deadlines.FinalizeSeconds))
+		from = p.since().Add(seconds(p.settings.Deadlines.FinalizeSeconds))
 	case p.givingUp() && !p.retries():
 		from = p.get(v1alpha1.ConditionSucceeded).LastTransitionTime.Time
 	}

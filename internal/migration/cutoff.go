@@ -75,7 +75,7 @@ func (f Forecast) figures(cutoff int32) string {
 
 // cut decides, and notes the decision with its figures.
 func (p *planner) cut(f Forecast, deadline time.Time) bool {
-	cutoff := p.Object.Spec.ReplayCutoffSeconds
+	cutoff := p.settings.ReplayCutoffSeconds
 	reason, why, freeze := f.Cut(Limits{Blink: p.Policy.Blink, Cutoff: seconds(cutoff), Left: deadline.Sub(p.Now)})
 	if !freeze {
 		reason = ReasonWaiting

@@ -54,6 +54,7 @@ const (
 	ReasonCancelled   = "Cancelled"
 
 	ReasonInvalidSpec       = "InvalidSpec"
+	ReasonPolicy            = "PolicyForbids"
 	ReasonPodNotFound       = "PodNotFound"
 	ReasonPodNotRunning     = "PodNotRunning"
 	ReasonPodUnsupported    = "PodUnsupported"

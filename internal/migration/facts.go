@@ -76,6 +76,8 @@ type Facts struct {
 	Now    time.Time
 	Policy Policy
 	Object *v1alpha1.StatefulMigration // read only
+	// MigrationPolicy is the pod's, gathered in Pending only; nil: it has none.
+	MigrationPolicy *v1alpha1.MigrationPolicy // read only
 
 	Source, Target Instance
 	Preflight      *Preflight // gathered in Pending only, and not while it queues
@@ -212,7 +214,7 @@ type Preflight struct {
 	Forbidden    []string          // what the manager may not do, and has to
 	Repository   error             // why nothing can be pushed
 	Broker       error             // why the broker cannot be asked
-	Queue        *Queue            // the primary queue; nil: there is none
+	Queues       map[string]*Queue // the primary queues that there are
 	ReplayQueue  *Queue            // a queue that has the replay queue's name already
 }
 

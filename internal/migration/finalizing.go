@@ -10,7 +10,7 @@ import (
 // finalizing freezes the source and waits for the target, which decides
 // without the manager.
 func (p *planner) finalizing() Plan {
-	deadline := p.until(p.Object.Spec.Deadlines.FinalizeSeconds)
+	deadline := p.until(p.settings.Deadlines.FinalizeSeconds)
 	if reason, message, ok := p.targetTrouble(); !ok {
 		return p.giveUp(reason, message)
 	}

@@ -10,21 +10,13 @@ import (
 	"ms2m.dev/ms2m/api/v1alpha1"
 )
 
-// defaultBackoffLimit is the API's, for objects that have not been through it.
-const defaultBackoffLimit = 4
-
 // mostAttempts is how many checkpoints one hand-over may take.
-func (p *planner) mostAttempts() int32 {
-	if l := p.Object.Spec.BackoffLimit; l != nil {
-		return *l + 1
-	}
-	return defaultBackoffLimit + 1
-}
+func (p *planner) mostAttempts() int32 { return p.settings.BackoffLimit + 1 }
 
 // totalAt is the deadline of the whole migration; zero: it has none, or has not
 // been let in yet.
 func (p *planner) totalAt() time.Time {
-	total := p.Object.Spec.Deadlines.TotalSeconds
+	total := p.settings.Deadlines.TotalSeconds
 	if total == 0 || p.status.StartedAt == nil {
 		return time.Time{}
 	}
@@ -37,7 +29,7 @@ func (p *planner) overTotal() bool {
 }
 
 func (p *planner) giveUpOverdue() Plan {
-	deadline := fmt.Sprintf("deadlines.totalSeconds (%d), in the phase %s", p.Object.Spec.Deadlines.TotalSeconds, p.status.Phase)
+	deadline := fmt.Sprintf("deadlines.totalSeconds (%d), in the phase %s", p.settings.Deadlines.TotalSeconds, p.status.Phase)
 	kind, _ := p.concerned()
 	return p.giveUp(ReasonDeadline, p.overdue(kind, deadline))
 }
@@ -47,13 +39,16 @@ func (p *planner) giveUpOverdue() Plan {
 func (p *planner) noteOverdue() {
 	if p.overTotal() && p.status.EndedAt == nil && (p.committed() || p.status.Hop > 1) {
 		p.set(v1alpha1.ConditionOverdue, metav1.ConditionTrue, ReasonDeadline,
-			"not done within deadlines.totalSeconds (%d): the migration goes on, because its commit point lies behind it", p.Object.Spec.Deadlines.TotalSeconds)
+			"not done within deadlines.totalSeconds (%d): the migration goes on, because its commit point lies behind it", p.settings.Deadlines.TotalSeconds)
 	}
 }
 
 // ExpiresAt is when an ended migration is to be deleted, if it is.
 func ExpiresAt(m *v1alpha1.StatefulMigration) (at time.Time, expires bool) {
 	ttl := m.Spec.TTLSecondsAfterFinished
+	if m.Status.Settings != nil {
+		ttl = m.Status.Settings.TTLSecondsAfterFinished
+	}
 	if ttl == nil || m.Status.Phase != v1alpha1.PhaseCompleted && m.Status.Phase != v1alpha1.PhaseFailed {
 		return at, false
 	}

@@ -44,12 +44,13 @@ const checkedSourcePod = "SourcePod"
 var checks = []check{
 	{"Namespace", nil, (*planner).checkNamespace},
 	{checkedSourcePod, []string{"Namespace"}, (*planner).checkSourcePod},
+	{"Policy", []string{"SourcePod"}, (*planner).checkPolicy},
 	{"NoOtherMigration", []string{"SourcePod"}, (*planner).checkRival},
 	{"Container", []string{"SourcePod"}, (*planner).checkContainer},
 	{"Owner", []string{"SourcePod"}, (*planner).checkOwner},
 	{"PodShape", []string{"Container"}, (*planner).checkShape},
 	{"Volumes", []string{"Container"}, (*planner).checkVolumes},
-	{"Strategy", []string{"Owner", "Volumes"}, (*planner).checkStrategy},
+	{"Strategy", []string{"Policy", "Owner", "Volumes"}, (*planner).checkStrategy},
 	{"Probes", []string{"Container"}, (*planner).checkProbes},
 	{"Nodes", []string{"SourcePod", "Strategy"}, (*planner).checkNodes},
 	{"NodeAgents", []string{"Nodes"}, (*planner).checkAgents},
@@ -66,6 +67,7 @@ var checks = []check{
 // refused at once, what may come up is waited for until the deadline.
 func (p *planner) pending() Plan {
 	p.enter(v1alpha1.PhasePending)
+	p.noteSettings()
 	if p.status.Queued != nil && p.Turn != nil {
 		return p.waitTurn()
 	}
@@ -85,7 +87,7 @@ func (p *planner) pending() Plan {
 		return p.giveUp(f.reason, f.message)
 	case p.late(deadline):
 		return p.giveUp(f.reason, fmt.Sprintf("not ready within deadlines.pendingSeconds (%d): %s",
-			p.Object.Spec.Deadlines.PendingSeconds, f.message))
+			p.settings.Deadlines.PendingSeconds, f.message))
 	}
 	if f.plan != nil {
 		return *f.plan
@@ -104,7 +106,7 @@ func (p *planner) readyBy() time.Time {
 	case c.LastTransitionTime.After(from):
 		from = c.LastTransitionTime.Time
 	}
-	return from.Add(seconds(p.Object.Spec.Deadlines.PendingSeconds))
+	return from.Add(seconds(p.settings.Deadlines.PendingSeconds))
 }
 
 // examine makes every check that makes sense, and returns the first finding of

@@ -29,7 +29,7 @@ type Plan struct {
 
 // Next plans.
 func Next(f Facts) Plan {
-	p := &planner{Facts: f, status: f.Object.Status.DeepCopy()}
+	p := &planner{Facts: f, status: f.Object.Status.DeepCopy(), settings: settingsOf(f)}
 	p.status.ObservedGeneration = f.Object.Generation
 	plan := p.step()
 	if at := p.totalAt(); plan.Action == nil && !plan.Ended && !p.late(at) {
@@ -43,6 +43,8 @@ func Next(f Facts) Plan {
 type planner struct {
 	Facts
 	status *v1alpha1.StatefulMigrationStatus
+	// settings are what holds for the migration.
+	settings v1alpha1.Settings
 	// candidates are the nodes that nothing has been found against, in Pending.
 	candidates []candidate
 	volumes    VolumeVerdict
@@ -186,7 +188,7 @@ func (p *planner) command(role Role, kind handover.CommandKind) handover.Command
 	if p.status.Phase == v1alpha1.PhaseReplaying || p.status.Phase == v1alpha1.PhaseFinalizing {
 		c.ReportMillis = p.Policy.Track.Milliseconds()
 	}
-	switch d := p.Object.Spec.Deadlines; kind {
+	switch d := p.settings.Deadlines; kind {
 	case handover.Prepare:
 		c.ReplayQueue = p.replayQueue()
 		c.Sequential = p.sequential()

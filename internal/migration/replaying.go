@@ -23,7 +23,7 @@ func (p *planner) replaying() Plan {
 	if plan := p.targetMute(); plan != nil {
 		return *plan
 	}
-	deadline := p.until(p.Object.Spec.Deadlines.ReplaySeconds)
+	deadline := p.until(p.settings.Deadlines.ReplaySeconds)
 	if plan := p.startReplay(deadline); plan != nil {
 		return *plan
 	}

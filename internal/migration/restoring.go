@@ -16,7 +16,7 @@ func (p *planner) restoring() Plan {
 	if plan := p.needSource(); plan != nil {
 		return *plan
 	}
-	deadline := p.until(p.Object.Spec.Deadlines.RestoreSeconds)
+	deadline := p.until(p.settings.Deadlines.RestoreSeconds)
 	if p.late(deadline) {
 		return p.giveUp(ReasonDeadline, p.overdue(v1alpha1.ConditionRestored, "deadlines.restoreSeconds"))
 	}
@@ -93,7 +93,8 @@ func (p *planner) stageLeg(pod *corev1.Pod) CreateTransfer {
 	return CreateTransfer{
 		Name: StageName(p.Object, pod.UID),
 		Spec: v1alpha1.CheckpointTransferSpec{
-			Direction: v1alpha1.TransferStage, NodeName: pod.Spec.NodeName,
+			BytesPerSecond: p.settings.BandwidthBytesPerSecond,
+			Direction:      v1alpha1.TransferStage, NodeName: pod.Spec.NodeName,
 			MigrationUID: p.Object.UID, Attempt: p.status.Attempt,
 			PodName: pod.Name, PodUID: pod.UID, Container: p.status.Container,
 			Image: p.status.CheckpointImage.Reference,

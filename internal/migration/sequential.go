@@ -19,7 +19,8 @@ func (p *planner) cede(deadline time.Time) Plan {
 		return p.act(CreateTransfer{
 			Name: TransferName(p.Object, v1alpha1.TransferFetch, p.status.Attempt),
 			Spec: v1alpha1.CheckpointTransferSpec{
-				Direction: v1alpha1.TransferFetch, NodeName: p.status.TargetNode,
+				BytesPerSecond: p.settings.BandwidthBytesPerSecond,
+				Direction:      v1alpha1.TransferFetch, NodeName: p.status.TargetNode,
 				MigrationUID: p.Object.UID, Attempt: p.status.Attempt,
 				PodName: p.sourceName(), PodUID: p.status.SourcePodUID, Container: p.status.Container,
 				Image: p.status.CheckpointImage.Reference,
@@ -79,7 +80,7 @@ func (p *planner) heirless() bool {
 func (p *planner) inherit() Plan {
 	if p.status.Phase != v1alpha1.PhaseReplaying {
 		p.enter(v1alpha1.PhaseRestoring)
-		deadline := p.until(p.Object.Spec.Deadlines.RestoreSeconds)
+		deadline := p.until(p.settings.Deadlines.RestoreSeconds)
 		if p.late(deadline) {
 			return p.again(ReasonDeadline, p.overdue(v1alpha1.ConditionRestored, "deadlines.restoreSeconds"))
 		}
@@ -88,7 +89,7 @@ func (p *planner) inherit() Plan {
 	if reason, message, ok := p.targetTrouble(); !ok {
 		return p.again(reason, message)
 	}
-	deadline := p.until(p.Object.Spec.Deadlines.ReplaySeconds)
+	deadline := p.until(p.settings.Deadlines.ReplaySeconds)
 	if plan := p.startReplay(deadline); plan != nil {
 		return *plan
 	}

@@ -78,12 +78,12 @@ func (t *teller) attempts() {
 		t.tell(true, c.Reason, "Checkpoint", advised(c.Reason, c.Message), RoleSource)
 	}
 	if t.after.Attempt > t.before.Attempt {
-		most := int32(defaultBackoffLimit)
-		if l := t.object.Spec.BackoffLimit; l != nil {
-			most = *l
+		of := ""
+		if t.after.Settings != nil { // a migration that an earlier manager began has none
+			of = fmt.Sprintf(" of %d", t.after.Settings.BackoffLimit+1)
 		}
-		t.tell(false, "Attempt", "Checkpoint", fmt.Sprintf("attempt %d of %d: the source goes to its safe point and is checkpointed",
-			t.after.Attempt, most+1), RoleSource)
+		t.tell(false, "Attempt", "Checkpoint", fmt.Sprintf("attempt %d%s: the source goes to its safe point and is checkpointed",
+			t.after.Attempt, of), RoleSource)
 	}
 }
 

@@ -59,8 +59,10 @@ func TestStory(t *testing.T) {
 			want: []string{"Normal LetIn/Queue [source] its turn has come after 2s", "Normal Checkpointing/Checkpoint [source] checkpointing the container main on node-a"},
 		},
 		"an attempt": {
-			after: func(m *v1alpha1.StatefulMigration) { m.Status.Attempt, m.Spec.BackoffLimit = 2, ptr.To[int32](2) },
-			want:  []string{"Normal Attempt/Checkpoint [source] attempt 2 of 3: the source goes to its safe point and is checkpointed"},
+			after: func(m *v1alpha1.StatefulMigration) {
+				m.Status.Attempt, m.Status.Settings = 2, &v1alpha1.Settings{BackoffLimit: 2}
+			},
+			want: []string{"Normal Attempt/Checkpoint [source] attempt 2 of 3: the source goes to its safe point and is checkpointed"},
 		},
 		"an attempt that failed": {
 			after: is(v1alpha1.ConditionCheckpointed, metav1.ConditionFalse, "VolumeOpen", "attempt 1: /data/log is open"),

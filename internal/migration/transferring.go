@@ -13,7 +13,7 @@ func (p *planner) transferring() Plan {
 	if plan := p.needSource(); plan != nil {
 		return *plan
 	}
-	deadline := p.until(p.Object.Spec.Deadlines.TransferSeconds)
+	deadline := p.until(p.settings.Deadlines.TransferSeconds)
 	if p.late(deadline) {
 		return p.giveUp(ReasonDeadline, p.overdue(v1alpha1.ConditionTransferred, "deadlines.transferSeconds"))
 	}
@@ -22,10 +22,11 @@ func (p *planner) transferring() Plan {
 		return p.act(CreateTransfer{
 			Name: TransferName(p.Object, v1alpha1.TransferPush, p.status.Attempt),
 			Spec: v1alpha1.CheckpointTransferSpec{
-				Direction: v1alpha1.TransferPush, NodeName: p.status.SourceNode,
+				BytesPerSecond: p.settings.BandwidthBytesPerSecond,
+				Direction:      v1alpha1.TransferPush, NodeName: p.status.SourceNode,
 				MigrationUID: p.Object.UID, Attempt: p.status.Attempt,
 				PodName: p.sourceName(), PodUID: p.status.SourcePodUID, Container: p.status.Container,
-				Archive: p.status.CheckpointID, Repository: p.Object.Spec.CheckpointImageRepository,
+				Archive: p.status.CheckpointID, Repository: p.settings.CheckpointImageRepository,
 			},
 		})
 	}

@@ -117,9 +117,13 @@ func TestResolve(t *testing.T) {
 		t.Errorf("said: %+v", got)
 	}
 	bounded := named("p", nil, nil)
-	bounded.Spec.Bounds.MaxReplayCutoffSeconds = 10
-	if got := policy.Resolve(&v1alpha1.StatefulMigrationSpec{}, &bounded); got.ReplayCutoffSeconds != 10 {
-		t.Errorf("what is built in goes beyond the bound: %d", got.ReplayCutoffSeconds)
+	bounded.Spec.Bounds = v1alpha1.PolicyBounds{MaxReplayCutoffSeconds: 10, AllowedStrategies: []v1alpha1.Strategy{"Sequential"}}
+	got := policy.Resolve(&v1alpha1.StatefulMigrationSpec{Strategy: "Auto"}, &bounded)
+	if got.ReplayCutoffSeconds != 10 || got.Strategy != "Sequential" {
+		t.Errorf("what is built in goes beyond the bounds: %d, %s", got.ReplayCutoffSeconds, got.Strategy)
+	}
+	if why := policy.Forbids(got, &bounded); why != "" {
+		t.Errorf("what nobody asked for is refused: %s", why)
 	}
 }
 

@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"fmt"
 	"slices"
-	"strings"
 
 	"ms2m.dev/ms2m/api/v1alpha1"
 )
@@ -36,6 +35,9 @@ func Resolve(spec *v1alpha1.StatefulMigrationSpec, p *v1alpha1.MigrationPolicy) 
 		MaxMigrations:             b.MaxMigrations,
 		MaxMigrationsPerNode:      b.MaxMigrationsPerNode,
 	}
+	if s.Strategy == v1alpha1.StrategyAuto && len(b.AllowedStrategies) == 1 {
+		s.Strategy = b.AllowedStrategies[0]
+	}
 	if s.ReplayCutoffSeconds == 0 {
 		s.ReplayCutoffSeconds = builtIn.ReplayCutoffSeconds
 		if b.MaxReplayCutoffSeconds > 0 {
@@ -62,32 +64,19 @@ func deadlines(said, policy v1alpha1.Deadlines) v1alpha1.Deadlines {
 }
 
 // Forbids says what of a migration's settings its policy forbids, and what to do;
-// empty: nothing. What Auto comes to is known later: see ForbidsStrategy.
+// empty: nothing. Auto is not forbidden: where one strategy is allowed it comes to that.
 func Forbids(s v1alpha1.Settings, p *v1alpha1.MigrationPolicy) string {
 	if p == nil {
 		return ""
 	}
-	if s.Strategy != v1alpha1.StrategyAuto {
-		if why := ForbidsStrategy(s.Strategy, p); why != "" {
-			return why
-		}
+	allowed := p.Spec.Bounds.AllowedStrategies
+	if s.Strategy != v1alpha1.StrategyAuto && len(allowed) > 0 && !slices.Contains(allowed, s.Strategy) {
+		return fmt.Sprintf("strategy is %s, and the MigrationPolicy %q allows %s (bounds.allowedStrategies): ask for that, or leave it out",
+			s.Strategy, p.Name, allowed[0])
 	}
 	if most := p.Spec.Bounds.MaxReplayCutoffSeconds; most > 0 && s.ReplayCutoffSeconds > most {
 		return fmt.Sprintf("replayCutoffSeconds is %d, and the MigrationPolicy %q allows %d at most (bounds.maxReplayCutoffSeconds): ask for less, or leave it out",
 			s.ReplayCutoffSeconds, p.Name, most)
 	}
 	return ""
-}
-
-// ForbidsStrategy says that a policy forbids a strategy; empty: it does not.
-func ForbidsStrategy(s v1alpha1.Strategy, p *v1alpha1.MigrationPolicy) string {
-	if p == nil || len(p.Spec.Bounds.AllowedStrategies) == 0 || slices.Contains(p.Spec.Bounds.AllowedStrategies, s) {
-		return ""
-	}
-	var allowed []string
-	for _, a := range p.Spec.Bounds.AllowedStrategies {
-		allowed = append(allowed, string(a))
-	}
-	return fmt.Sprintf("strategy is %s, and the MigrationPolicy %q allows %s (bounds.allowedStrategies): ask for that, or have the policy changed",
-		s, p.Name, strings.Join(allowed, " and "))
 }

@@ -24,6 +24,8 @@ type Migration struct {
 	Created         time.Time
 	Nodes           []string    // source and target, as far as they are known
 	Pods            []types.UID // that nobody else may move meanwhile
+	Policy          string      // the MigrationPolicy that it is under; empty: none
+	Under           Limits      // those of that policy
 	Active          bool
 }
 
@@ -43,12 +45,13 @@ type Verdict struct {
 	Begin  bool
 	Reason Reason // if it may not
 	Node   string // that the reason is about, if it is about one
+	Policy string // whose limit it is; empty: the manager's
 	Ahead  int    // how many that wait on come first
 }
 
 // Decide answers for all that wait. Those that may begin may do so together.
 func Decide(all []Migration, limits Limits) map[types.UID]Verdict {
-	t := tally{limits: limits, used: map[string]int{}, kept: map[string]int{}, pods: map[types.UID]bool{}}
+	t := tally{limits: limits, used: map[place]int{}, kept: map[place]int{}, pods: map[types.UID]bool{}}
 	for _, m := range all {
 		if m.Active {
 			t.begin(m)
@@ -92,19 +95,24 @@ func older(a, b Migration) int {
 	return cmp.Or(a.Created.Compare(b.Created), cmp.Compare(a.Namespace, b.Namespace), cmp.Compare(a.Name, b.Name), cmp.Compare(a.UID, b.UID))
 }
 
+// place is a node, for those under a policy; without a policy for all, without a
+// node the whole cluster.
+type place struct{ policy, node string }
+
 // tally is what is taken already.
 type tally struct {
 	limits Limits
-	total  int
-	used   map[string]int     // by node: active
-	kept   map[string]int     // by node: kept for those that were asked already and have to wait
+	used   map[place]int      // active
+	kept   map[place]int      // kept for those that were asked already and have to wait
 	pods   map[types.UID]bool // of everybody who was asked
 }
 
 func (t *tally) begin(m Migration) {
-	t.total++
-	for _, n := range m.nodes() {
-		t.used[n]++
+	for _, policy := range m.policies() {
+		t.used[place{policy: policy}]++
+		for _, n := range m.nodes() {
+			t.used[place{policy, n}]++
+		}
 	}
 	for _, p := range m.Pods {
 		t.pods[p] = true
@@ -113,34 +121,57 @@ func (t *tally) begin(m Migration) {
 
 // judge answers for the next in the order. One that finds a node full keeps a
 // place on each of its nodes: others may pass it where there is room for both,
-// and the room that it waits for is not taken by those who come after it.
+// and the room that it waits for is not taken by those who come after it. One that
+// its own policy holds up keeps places from those under the same policy only.
 func (t *tally) judge(m Migration) Verdict {
 	if slices.ContainsFunc(m.Pods, func(p types.UID) bool { return t.pods[p] }) {
 		return Verdict{Reason: ReasonPod}
 	}
 	v := Verdict{Begin: true}
-	for _, n := range m.nodes() {
-		switch {
-		case reached(t.limits.PerNode, t.used[n]):
-			v = Verdict{Reason: ReasonNode, Node: n}
-		case v.Begin && reached(t.limits.PerNode, t.used[n]+t.kept[n]):
-			v = Verdict{Reason: ReasonTurn, Node: n}
+	for _, policy := range m.policies() {
+		limits := t.limits
+		if policy != "" {
+			limits = m.Under
 		}
-	}
-	if v.Reason != ReasonNode && reached(t.limits.Migrations, t.total) {
-		v = Verdict{Reason: ReasonCluster}
-	}
-	if v.Begin {
-		t.begin(m)
+		if v = t.room(m, policy, limits); v.Begin {
+			continue
+		}
+		for _, n := range m.nodes() {
+			t.kept[place{policy, n}]++
+		}
+		for _, p := range m.Pods {
+			t.pods[p] = true
+		}
 		return v
 	}
+	t.begin(m)
+	return v
+}
+
+// room looks whether a policy, or without one everybody, leaves a migration room.
+func (t *tally) room(m Migration, policy string, limits Limits) Verdict {
+	v := Verdict{Begin: true}
 	for _, n := range m.nodes() {
-		t.kept[n]++
+		at := place{policy, n}
+		switch {
+		case reached(limits.PerNode, t.used[at]):
+			v = Verdict{Reason: ReasonNode, Node: n, Policy: policy}
+		case v.Begin && reached(limits.PerNode, t.used[at]+t.kept[at]):
+			v = Verdict{Reason: ReasonTurn, Node: n, Policy: policy}
+		}
 	}
-	for _, p := range m.Pods {
-		t.pods[p] = true
+	if v.Reason != ReasonNode && reached(limits.Migrations, t.used[place{policy: policy}]) {
+		v = Verdict{Reason: ReasonCluster, Policy: policy}
 	}
 	return v
+}
+
+// policies are whose limits hold: its policy's, and then everybody's.
+func (m Migration) policies() []string {
+	if m.Policy == "" {
+		return []string{""}
+	}
+	return []string{m.Policy, ""}
 }
 
 func reached(limit, n int) bool { return limit > 0 && n >= limit }

@@ -26,11 +26,18 @@ func at(second int, namespace, name string, nodes ...string) queue.Migration {
 
 func active(m queue.Migration) queue.Migration { m.Active = true; return m }
 
+// under puts a migration under a policy.
+func under(m queue.Migration, policy string, limits queue.Limits) queue.Migration {
+	m.Policy, m.Under = policy, limits
+	return m
+}
+
 func of(m queue.Migration, pods ...types.UID) queue.Migration { m.Pods = pods; return m }
 
 func TestDecide(t *testing.T) {
 	t.Parallel()
 	begin := queue.Verdict{Begin: true}
+	one, onePerNode := queue.Limits{Migrations: 1}, queue.Limits{PerNode: 1}
 	for name, test := range map[string]struct {
 		all    []queue.Migration
 		limits queue.Limits
@@ -80,6 +87,32 @@ func TestDecide(t *testing.T) {
 			limits: queue.Limits{Migrations: 9, PerNode: 9},
 			want:   map[types.UID]queue.Verdict{"x/b": {Reason: queue.ReasonPod}, "x/c": {Begin: true, Ahead: 1}, "x/d": {Reason: queue.ReasonPod, Ahead: 1}},
 		},
+		"a policy's limit is for those under it": {
+			all: []queue.Migration{
+				active(under(at(1, "x", "a", "n1"), "p", one)), under(at(2, "x", "b", "n2"), "p", one), under(at(3, "x", "c", "n2"), "q", one), at(4, "x", "d", "n2"),
+			},
+			limits: queue.Limits{Migrations: 9, PerNode: 9},
+			want: map[types.UID]queue.Verdict{
+				"x/b": {Reason: queue.ReasonCluster, Policy: "p"}, "x/c": {Begin: true, Ahead: 1}, "x/d": {Begin: true, Ahead: 1},
+			},
+		},
+		"a policy's limit for a node, and who keeps a place there": {
+			all: []queue.Migration{
+				active(under(at(1, "x", "a", "n1"), "p", onePerNode)), under(at(2, "x", "b", "n1", "n2"), "p", onePerNode),
+				under(at(3, "x", "c", "n2", "n3"), "p", onePerNode), at(4, "x", "d", "n2"),
+			},
+			limits: queue.Limits{Migrations: 9, PerNode: 1},
+			want: map[types.UID]queue.Verdict{
+				"x/b": {Reason: queue.ReasonNode, Node: "n1", Policy: "p"},
+				"x/c": {Reason: queue.ReasonTurn, Node: "n2", Policy: "p", Ahead: 1},
+				"x/d": {Begin: true, Ahead: 2}, // the policy holds up its own only
+			},
+		},
+		"everybody's limit holds beside the policy's": {
+			all:    []queue.Migration{active(at(1, "x", "a", "n1")), under(at(2, "x", "b", "n1"), "p", queue.Limits{Migrations: 5, PerNode: 5})},
+			limits: queue.Limits{PerNode: 1},
+			want:   map[types.UID]queue.Verdict{"x/b": {Reason: queue.ReasonNode, Node: "n1"}},
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -90,11 +123,17 @@ func TestDecide(t *testing.T) {
 	}
 }
 
+// policyLimits are those of the policies that are drawn.
+var policyLimits = map[string]queue.Limits{"p": {Migrations: 2, PerNode: 1}, "q": {PerNode: 1}}
+
 func draw(t *rapid.T, i int) queue.Migration {
 	node := rapid.StringMatching("n[1-4]?") // also one that is not known
 	m := at(rapid.IntRange(0, 5).Draw(t, "second"), rapid.SampledFrom([]string{"x", "y", "z"}).Draw(t, "namespace"), fmt.Sprint(i),
 		node.Draw(t, "source"), node.Draw(t, "target"))
 	m.Pods = []types.UID{types.UID(rapid.StringMatching("p[0-9]").Draw(t, "pod"))}
+	if policy := rapid.SampledFrom([]string{"", "", "p", "q"}).Draw(t, "policy"); policy != "" {
+		m = under(m, policy, policyLimits[policy])
+	}
 	m.Active = rapid.IntRange(0, 3).Draw(t, "one of four is active") == 0
 	return m
 }
@@ -134,6 +173,16 @@ func TestAnyQueue(t *testing.T) {
 				t.Fatalf("%d are active on %s", c, n)
 			}
 		}
+		for p, c := range after.under {
+			limits := policyLimits[p[0]]
+			limit := limits.Migrations
+			if p[1] != "" {
+				limit = limits.PerNode
+			}
+			if c > before.under[p] && limit > 0 && c > limit {
+				t.Fatalf("%d are active of the policy %q on %q", c, p[0], p[1])
+			}
+		}
 		for p, c := range after.pods {
 			if c > before.pods[p] && c > 1 {
 				t.Fatalf("%d have the pod %s", c, p)
@@ -149,10 +198,11 @@ type counts struct {
 	total int
 	nodes map[string]int
 	pods  map[types.UID]int
+	under map[[2]string]int // by policy, and by policy and node
 }
 
 func count(all []queue.Migration) *counts {
-	c := &counts{nodes: map[string]int{}, pods: map[types.UID]int{}}
+	c := &counts{nodes: map[string]int{}, pods: map[types.UID]int{}, under: map[[2]string]int{}}
 	for _, m := range all {
 		if m.Active {
 			c.add(m)
@@ -163,11 +213,13 @@ func count(all []queue.Migration) *counts {
 
 func (c *counts) add(m queue.Migration) {
 	c.total++
+	c.under[[2]string{m.Policy}]++
 	nodes := slices.Clone(m.Nodes)
 	slices.Sort(nodes)
 	for _, n := range slices.Compact(nodes) {
 		if n != "" {
 			c.nodes[n]++
+			c.under[[2]string{m.Policy, n}]++
 		}
 	}
 	for _, p := range m.Pods {

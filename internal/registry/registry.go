@@ -63,7 +63,7 @@ func (t tlsOnly) RoundTrip(r *http.Request) (*http.Response, error) {
 func (c *Client) options(ctx context.Context) []remote.Option {
 	return []remote.Option{
 		remote.WithContext(ctx),
-		remote.WithTransport(c.transport),
+		remote.WithTransport(throttled{c.transport}),
 		remote.WithAuthFromKeychain(authn.DefaultKeychain),
 		remote.WithUserAgent(userAgent),
 	}

@@ -32,8 +32,9 @@ import (
 var (
 	lab *harness.Lab
 	// full asks for every combination where otherwise a choice of them is made.
-	full  = flag.Bool("full", false, "every combination: more than an hour")
-	chart = flag.String("chart", "charts/ms2m", "`directory` of the chart to install")
+	full       = flag.Bool("full", false, "every combination: more than an hour")
+	chart      = flag.String("chart", "charts/ms2m", "`directory` of the chart to install")
+	repository = flag.String("repository", ".", "`directory` of samples and docs")
 )
 
 func TestMain(m *testing.M) {
