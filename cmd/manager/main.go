@@ -33,7 +33,11 @@ import (
 )
 
 func main() {
-	if err := run(); err != nil {
+	do := run
+	if len(os.Args) > 1 && os.Args[1] == uninstallCommand {
+		do = func() error { return runUninstall(os.Args[2:]) }
+	}
+	if err := do(); err != nil {
 		fmt.Fprintln(os.Stderr, "manager:", err)
 		os.Exit(1)
 	}
@@ -56,6 +60,7 @@ type options struct {
 	workers           int
 	limits            queue.Limits
 	policy            migration.Policy
+	drain             drainOptions
 	verbosity         int
 	version           bool
 }
@@ -71,7 +76,7 @@ func parse() (options, error) {
 	flag.DurationVar(&o.leaseDuration, "leader-elect-lease-duration", 15*time.Second, "how long another manager waits before it takes the place of one that has died")
 	flag.DurationVar(&o.renewDeadline, "leader-elect-renew-deadline", 10*time.Second, "how long the active manager tries to renew its lease before it ends")
 	flag.DurationVar(&o.retryPeriod, "leader-elect-retry-period", 2*time.Second, "how often a manager tries to get or renew the lease")
-	flag.StringVar(&o.agentNamespace, "agent-namespace", "ms2m-system", "namespace of the node agents")
+	flag.StringVar(&o.agentNamespace, "agent-namespace", "ms2m-nodes", "namespace of the node agents")
 	flag.StringVar(&o.kubeletAccess, "kubelet-access", "proxy", "how kubelets are reached: proxy (through the API server, needs nodes/proxy) or direct (needs nodes/checkpoint)")
 	flag.StringVar(&o.kubeletCA, "kubelet-ca-file", "", "authority of the kubelets' serving certificates, for direct access; by default the cluster's")
 	flag.BoolVar(&o.registryPlainHTTP, "registry-plain-http", false, "talk to registries without TLS: for tests only")
@@ -82,6 +87,7 @@ func parse() (options, error) {
 	flag.DurationVar(&o.policy.Blink, "blink", o.policy.Blink, "the longest rest of a replay that the source is frozen for at once")
 	flag.DurationVar(&o.policy.Trend, "trend", o.policy.Trend, "how long a replay is watched before a lag that clearly grows freezes the source; one that is unclear is watched three times as long")
 	flag.DurationVar(&o.policy.Abandon, "abandon", o.policy.Abandon, "how long the rest of a migration that is over, or deleted, may wait for a broker, a registry or a node that does not come back")
+	o.drain.flags()
 	flag.BoolVar(&o.version, "version", false, "say which version this is, and end")
 	flag.IntVar(&o.verbosity, "v", 0, "verbosity of the log: 0, or 1 for every action and every wait")
 	flag.Parse()
@@ -131,6 +137,9 @@ func run() error {
 	}
 	mgr, err := ctrl.NewManager(cfg, o.manager(scheme))
 	if err != nil {
+		return err
+	}
+	if err := setUpDrain(mgr, o.drain); err != nil {
 		return err
 	}
 	checkpointer, err := newKubelet(mgr, o)
