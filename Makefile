@@ -23,7 +23,7 @@ demo: build ## move a live pod between two nodes of a real cluster (RUNS=n, KEEP
 	$(inlab) -- $(bin)/demo -chart $(chart) -runs $(or $(RUNS),1) $(if $(KEEP),-keep)
 
 .PHONY: sample
-sample: build ## deploy a service of samples/, move it under load, judge (SAMPLE=counter|exchange, KEEP=1)
+sample: build ## deploy a service of samples/, move it under load, judge (SAMPLE=counter|exchange|dispatch, KEEP=1)
 	$(inlab) -- $(bin)/sample -chart $(chart) -samples $(CURDIR)/samples $(if $(KEEP),-keep) $(or $(SAMPLE),exchange)
 
 .PHONY: test
@@ -40,7 +40,7 @@ generate: ## generate deepcopy functions, CRDs, RBAC, mocks, the manifests of th
 
 .PHONY: generated
 generated: generate
-	@git diff --exit-code -- api charts config docs/reference.md internal || { echo "generated files are not up to date: commit what make generate made"; exit 1; }
+	@git diff --exit-code -- api charts config docs/reference.md docs/install.md internal || { echo "generated files are not up to date: commit what make generate made"; exit 1; }
 
 .PHONY: states
 states: ## draw docs/states.svg (needs Debian's graphviz; a test tells when it is stale)
@@ -66,6 +66,11 @@ unit: ## unit and property tests, the simulations of the protocol and of the lib
 	cd sdk && go test -timeout 30m ./handover/... ./internal/... ./ownerhttp/...
 	cd sdk && go test -run '^TestSimulation' .
 	cd examples && go test ./...
+
+.PHONY: monitoring
+monitoring: ## alerts, dashboard and runbooks, with Prometheus' own tool
+	hack/need.sh promtool=prometheus
+	go test -count=1 ./monitoring
 
 .PHONY: fuzz
 fuzz: ## what is read from others, fuzzed for a moment (FUZZTIME=10m each, FUZZ=pattern)
@@ -156,7 +161,7 @@ build: $(bin)/lab $(bin)/helm deps ## the programs, into bin/
 	go build -o $(bin)/ ./cmd/manager ./cmd/node-agent ./cmd/kubectl-ms2m ./test/demo ./test/sample ./test/inlab ./test/spread ./test/csi
 	go build -tags '$(shim)' -o $(bin)/ ./cmd/containerd-shim-ms2m-v1
 	go build -tags failpoints -o $(bin)/manager-failpoints ./cmd/manager
-	cd examples && go build -o $(bin)/ ./counter ./exchange
+	cd examples && go build -o $(bin)/ ./counter ./exchange ./dispatch
 
 .PHONY: lab-up lab-down
 lab-up: $(bin)/lab deps ## bring the lab up by itself

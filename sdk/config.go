@@ -10,6 +10,7 @@ import (
 	"net"
 	"net/url"
 	"os"
+	"slices"
 	"strings"
 	"time"
 
@@ -24,16 +25,21 @@ import (
 // it back to the broker to be delivered again. Outputs leave only on success.
 type Handler func(ctx context.Context, m *Message) error
 
-// Config configures a [Consumer]. URL, Queue and Handler are required.
+// Config configures a [Consumer]. URL, Queue (or Queues) and Handler are required.
 type Config struct {
 	URL     string  // AMQP URL, amqp:// or amqps://
 	Queue   string  // the queue to consume; it must exist or come to exist
 	Handler Handler // what to do with a message
 
-	// Prefetch bounds the messages in flight. It must not change over the life
-	// of the state. Default 10.
+	// Queues are the queues to consume, instead of Queue, if there are several.
+	// Each keeps its order; how they mix is as it comes ([Message.Queue] says
+	// whence). Nothing is consumed while one of them is missing.
+	Queues []string
+
+	// Prefetch bounds the messages in flight, of each queue. It must not change
+	// over the life of the state. Default 10.
 	Prefetch int
-	// Remember is how many messages that were finished are known again. One that its
+	// Remember is how many messages of each queue that were finished are known again. One that its
 	// producer publishes again, because a connection was lost before the confirm,
 	// counts once if no more than that many were finished in between; a broker that
 	// is killed can keep producers away for many seconds, and some for longer
@@ -45,7 +51,7 @@ type Config struct {
 	// must not change over the life of the state.
 	Concurrency int
 	// Key gives the key of a message. Messages of one key are handled one at a
-	// time in the order of the queue, here and in a replay; handlers of different
+	// time in the order of the queue (of each, if they come from several), here and in a replay; handlers of different
 	// keys must not share state that depends on their order. It is called once
 	// a message, must depend on nothing but the message, and not change it.
 	// Required if Concurrency is above 1.
@@ -54,7 +60,8 @@ type Config struct {
 	// handler runs; a target whose digest differs from the source's does not
 	// take over.
 	Digest func() []byte
-	// IdentityHeader names the header by which a message is known again.
+	// IdentityHeader names the header by which a message is known again among
+	// those of its queue.
 	// Default: the message-id property.
 	IdentityHeader string
 	// TLS configures amqps. Default: the system's roots.
@@ -102,8 +109,9 @@ func (c Config) withDefaults() (Config, error) {
 	if u, err := url.Parse(c.URL); err != nil || u.Scheme != "amqp" && u.Scheme != "amqps" {
 		errs = append(errs, errors.New("config: URL must be an amqp:// or amqps:// URL")) // not quoted: it may hold a password
 	}
-	if c.Queue == "" {
-		errs = append(errs, errors.New("config: Queue is required"))
+	var err error
+	if c.Queues, err = c.queues(); err != nil {
+		errs = append(errs, err)
 	}
 	if c.Handler == nil {
 		errs = append(errs, errors.New("config: Handler is required"))
@@ -154,6 +162,40 @@ func (c Config) withDefaults() (Config, error) {
 	return c, errors.Join(errs...)
 }
 
+// queues are the primary queues.
+func (c Config) queues() ([]string, error) {
+	switch {
+	case (c.Queue != "") == (len(c.Queues) > 0):
+		return nil, errors.New("config: Queue is required, or Queues if there are several; not both")
+	case c.Queue != "":
+		return []string{c.Queue}, nil
+	}
+	for i, q := range c.Queues {
+		if q == "" || slices.Contains(c.Queues[:i], q) {
+			return nil, fmt.Errorf("config: Queues[%d] is %q: a queue must have a name, and be named once", i, q)
+		}
+	}
+	return slices.Clone(c.Queues), nil
+}
+
+// named is how the protocol names a queue: not at all if there is only one.
+func (c Config) named(queue string) string {
+	if len(c.Queues) == 1 {
+		return ""
+	}
+	return queue
+}
+
+// queueOf is the queue that an entry's message came from.
+func (c Config) queueOf(h handover.EntryHeader) (string, error) {
+	for _, q := range c.Queues {
+		if c.named(q) == h.Queue {
+			return q, nil
+		}
+	}
+	return "", fmt.Errorf("%w: number %d is of the queue %q, which this service does not consume", handover.ErrEntry, h.Number, h.Queue)
+}
+
 // keyOf is the key of a message; all have one if nothing runs in parallel.
 func (c Config) keyOf(m *Message) string {
 	if c.Concurrency == 1 {
@@ -167,7 +209,7 @@ func (c Config) amqpConfig() amqp.Config {
 		Heartbeat:       c.Heartbeat,
 		TLSClientConfig: c.TLS,
 		Dial:            c.Dial,
-		Properties:      amqp.Table{"connection_name": "ms2m " + c.Queue, "product": "ms2m-sdk"},
+		Properties:      amqp.Table{"connection_name": "ms2m " + strings.Join(c.Queues, ","), "product": "ms2m-sdk"},
 	}
 }
 

@@ -10,16 +10,14 @@ import (
 	"ms2m.dev/ms2m/sdk/handover"
 )
 
-// Consumer consumes a queue for a service and takes part in its migrations.
+// Consumer consumes the queues of a service and takes part in its migrations.
 type Consumer struct {
 	cfg   Config
 	inbox *inbox
 	epoch time.Time // of the instance's clock: monotonic, goes on in a restored process
 	// standing is where the instance stands, for other goroutines.
 	standing atomic.Pointer[standing]
-	// others is how many more consumers the queue had, besides this one, when
-	// this one began to consume; -1: it has not yet.
-	others atomic.Int64
+	others   others
 
 	// of the loop alone
 	in      *handover.Instance
@@ -49,16 +47,19 @@ func New(cfg Config) (*Consumer, error) {
 	if cfg.IdentityHeader != "" {
 		identity = handover.IdentityHeader
 	}
+	var several []string
+	if len(cfg.Queues) > 1 {
+		several = cfg.Queues
+	}
 	c := &Consumer{
 		cfg:   cfg,
 		inbox: newInbox(),
 		epoch: time.Now(),
 		in: handover.New(handover.Config{
-			Queue: cfg.Queue, Prefetch: cfg.Prefetch, Remember: cfg.Remember, Concurrency: cfg.Concurrency, Incarnation: rand.Text(),
+			Queue: cfg.Queue, Queues: several, Prefetch: cfg.Prefetch, Remember: cfg.Remember, Concurrency: cfg.Concurrency, Incarnation: rand.Text(),
 			Identity: identity, Digest: cfg.Digest,
 		}),
 	}
-	c.others.Store(-1)
 	if pod, err := cfg.Pod.UID(); err == nil {
 		// At once, so that an image of a process that has never connected wakes
 		// as a copy, too.
@@ -240,7 +241,7 @@ func (c *Consumer) onSession(s *session, e handover.Effect) error {
 	switch e := e.(type) {
 	case handover.Consume:
 		if e.Ceded {
-			c.others.Store(-1) // what the image says of them is of another time
+			c.others.forget() // what the image says of them is of another time
 		}
 		return s.consume(&c.others)
 	case handover.Release:

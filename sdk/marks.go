@@ -70,7 +70,11 @@ func findHold(conn *amqp.Connection, cfg Config) (*handover.HoldView, error) {
 	if err != nil {
 		pod = "" // not in Kubernetes: no pod to be held by
 	}
-	keys := []string{cfg.migration, pod, handover.PodSlot(cfg.Pod.Namespace, cfg.Pod.Name), handover.QueueSlot(cfg.Queue)}
+	keys := []string{cfg.migration, pod, handover.PodSlot(cfg.Pod.Namespace, cfg.Pod.Name)}
+	shared := len(keys) // from here on, siblings have them too
+	for _, q := range cfg.Queues {
+		keys = append(keys, handover.QueueSlot(q))
+	}
 	for i, key := range keys {
 		if key == "" {
 			continue
@@ -86,7 +90,7 @@ func findHold(conn *amqp.Connection, cfg Config) (*handover.HoldView, error) {
 		if err != nil {
 			return nil, err
 		}
-		return &handover.HoldView{Hold: *h, Target: i == 0, Sibling: i == len(keys)-1, Decision: d}, nil
+		return &handover.HoldView{Hold: *h, Target: i == 0, Sibling: i >= shared, Decision: d}, nil
 	}
 	return nil, nil
 }

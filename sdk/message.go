@@ -12,6 +12,7 @@ import (
 
 // Message is a message of the queue, as the producer sent it.
 type Message struct {
+	Queue      string // that it came from, one of those configured
 	Exchange   string
 	RoutingKey string
 	Properties handover.Properties
@@ -103,8 +104,9 @@ func (m *Message) outcome(err error) handover.Outcome {
 	return handover.Requeued
 }
 
-func fromDelivery(d amqp.Delivery, header string) *Message {
+func fromDelivery(d amqp.Delivery, queue, header string) *Message {
 	m := &Message{
+		Queue:      queue,
 		Exchange:   d.Exchange,
 		RoutingKey: d.RoutingKey,
 		Body:       d.Body,
@@ -123,16 +125,16 @@ func fromDelivery(d amqp.Delivery, header string) *Message {
 	return m
 }
 
-func fromEntry(h handover.EntryHeader, body []byte) *Message {
+func fromEntry(h handover.EntryHeader, queue string, body []byte) *Message {
 	return &Message{
-		Exchange: h.Exchange, RoutingKey: h.RoutingKey, Properties: h.Properties,
+		Queue: queue, Exchange: h.Exchange, RoutingKey: h.RoutingKey, Properties: h.Properties,
 		Body: body, identity: h.Identity, replayed: true, records: h.Records,
 	}
 }
 
 func (m *Message) entry(it *handover.Item) handover.EntryHeader {
 	return handover.EntryHeader{
-		Kind: handover.EntryMessage, Number: it.Number, Outcome: it.Outcome, Identity: it.Identity,
+		Kind: handover.EntryMessage, Number: it.Number, Outcome: it.Outcome, Queue: it.Queue, Identity: it.Identity,
 		Exchange: m.Exchange, RoutingKey: m.RoutingKey, Properties: m.Properties, Records: m.records,
 	}
 }

@@ -10,7 +10,7 @@ import (
 
 // replayOf is the message as a target gets it from the entry that the source wrote.
 func replayOf(m *Message) *Message {
-	return fromEntry(m.entry(&handover.Item{Number: 1, Outcome: handover.Done, Identity: m.identity}), m.Body)
+	return fromEntry(m.entry(&handover.Item{Number: 1, Outcome: handover.Done, Identity: m.identity}), m.Queue, m.Body)
 }
 
 func TestOnceIsReadBack(t *testing.T) {

@@ -2,7 +2,7 @@ package sdk
 
 import (
 	"fmt"
-	"sync/atomic"
+	"sync"
 	"time"
 
 	amqp "github.com/rabbitmq/amqp091-go"
@@ -22,7 +22,37 @@ const (
 	witnessBound = 2 * time.Second
 )
 
-// openPrimary opens the channel of deliveries.
+// others is how many consumers each queue had besides this process's, when that
+// began to consume. It is part of the state, and travels in the image.
+type others struct {
+	mu sync.Mutex
+	of map[string]int // a queue that is not in it has not been consumed
+}
+
+func (o *others) known(queue string) (int, bool) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	n, ok := o.of[queue]
+	return n, ok
+}
+
+func (o *others) note(queue string, n int) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.of == nil {
+		o.of = map[string]int{}
+	}
+	o.of[queue] = max(0, n)
+}
+
+func (o *others) forget() {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.of = nil
+}
+
+// openPrimary opens the channel of deliveries. The bound is each consumer's, and
+// so each queue's: a full queue does not keep another one waiting.
 func (s *session) openPrimary() error {
 	ch, err := s.conn.Channel()
 	if err != nil {
@@ -32,60 +62,71 @@ func (s *session) openPrimary() error {
 	return ch.Qos(s.cfg.Prefetch, 0, false)
 }
 
-// consume begins to take from the queue, after an earlier consumer of this
-// state (on a connection that was lost, or in the source) is off it.
-func (s *session) consume(others *atomic.Int64) error {
-	if known := others.Load(); known >= 0 {
-		if err := s.awaitConsumers(int(known)); err != nil {
-			return err
+// consume begins to take from the queues, after an earlier consumer of this
+// state (on a connection that was lost, or in the source) is off all of them:
+// nobody takes from one while another still has something of the one before.
+// It also finds out first that all are there.
+func (s *session) consume(others *others) error {
+	until := time.Now().Add(witnessBound)
+	for _, queue := range s.cfg.Queues {
+		if known, ok := others.known(queue); ok {
+			if err := s.awaitConsumers(queue, known, until); err != nil {
+				return err
+			}
+			continue
 		}
-	} else {
 		// Before consuming, for the connection may be lost before the broker's answer: it
 		// has a consumer of ours then.
-		n, err := s.consumers()
+		n, err := s.consumers(queue)
 		if err != nil {
 			return err
 		}
-		others.Store(int64(n))
+		others.note(queue, n)
 	}
-	ds, err := s.primary.Consume(s.cfg.Queue, consumerTag, false, false, false, false, nil)
-	if err != nil {
-		return fmt.Errorf("consume %s: %w", s.cfg.Queue, err)
-	}
-	n, err := s.consumers()
-	if err != nil {
-		return err
-	}
-	others.Store(int64(max(0, n-1)))
 	s.mu.Lock()
 	s.released = false
 	s.mu.Unlock()
-	s.forwarded = make(chan struct{})
-	go s.forward(ds, s.forwarded)
+	for i, queue := range s.cfg.Queues {
+		ds, err := s.primary.Consume(queue, fmt.Sprint("ms2m-", i), false, false, false, false, nil)
+		if err != nil {
+			return fmt.Errorf("consume %s: %w", queue, err)
+		}
+		s.forwarding.Go(func() { s.forward(queue, ds) })
+		n, err := s.consumers(queue)
+		if err != nil {
+			return err
+		}
+		others.note(queue, n-1)
+	}
 	return nil
 }
 
-func (s *session) forward(ds <-chan amqp.Delivery, done chan<- struct{}) {
-	defer close(done)
+func (s *session) forward(queue string, ds <-chan amqp.Delivery) {
+	name := s.cfg.named(queue)
 	for d := range ds {
-		m := fromDelivery(d, s.cfg.IdentityHeader)
-		s.post(handover.Delivered{Tag: d.DeliveryTag, Identity: m.identity, Key: s.cfg.keyOf(m), Payload: m})
+		m := fromDelivery(d, queue, s.cfg.IdentityHeader)
+		s.post(handover.Delivered{Tag: d.DeliveryTag, Queue: name, Identity: m.identity, Key: s.cfg.keyOf(m), Payload: m})
 	}
 	s.mu.Lock()
 	released := s.released
 	s.mu.Unlock()
 	if !released {
-		s.end(fmt.Errorf("the broker ended the consumer of %s", s.cfg.Queue))
+		s.end(fmt.Errorf("the broker ended the consumer of %s", queue))
 	}
 }
 
-// release gives back what was not begun, by closing the channel. Cancelling the
-// consumer would not: what is on its way at that moment arrives after the
-// broker's answer, is dropped by the client, and stays with the channel.
-func (s *session) release(others *atomic.Int64) error {
-	before, err := s.consumers()
-	if err != nil {
-		return err
+// release gives back what was not begun, by closing the channel, which takes
+// this process off every queue. Cancelling the consumers would not: what is on
+// its way at that moment arrives after the broker's answer, is dropped by the
+// client, and stays with the channel.
+func (s *session) release(others *others) error {
+	before := map[string]int{}
+	for _, queue := range s.cfg.Queues {
+		n, err := s.consumers(queue)
+		if err != nil {
+			return err
+		}
+		before[queue] = n
 	}
 	s.mu.Lock()
 	s.released = true
@@ -93,11 +134,14 @@ func (s *session) release(others *atomic.Int64) error {
 	if err := s.primary.Close(); err != nil {
 		return fmt.Errorf("close the channel of deliveries: %w", err)
 	}
-	<-s.forwarded
-	if err := s.awaitConsumers(before - 1); err != nil {
-		return err
+	s.forwarding.Wait()
+	until := time.Now().Add(witnessBound)
+	for _, queue := range s.cfg.Queues {
+		if err := s.awaitConsumers(queue, before[queue]-1, until); err != nil {
+			return err
+		}
+		others.note(queue, before[queue]-1)
 	}
-	others.Store(int64(max(0, before-1)))
 	if err := s.openPrimary(); err != nil {
 		return err
 	}
@@ -107,29 +151,25 @@ func (s *session) release(others *atomic.Int64) error {
 }
 
 // awaitConsumers waits until the queue has no more consumers than these.
-func (s *session) awaitConsumers(most int) error {
-	bound := time.NewTimer(witnessBound)
-	defer bound.Stop()
+func (s *session) awaitConsumers(queue string, most int, until time.Time) error {
 	for {
-		n, err := s.consumers()
-		if err != nil || n <= most {
+		n, err := s.consumers(queue)
+		if err != nil || n <= most || !time.Now().Before(until) {
 			return err
 		}
 		select {
 		case <-s.done:
 			return amqp.ErrClosed
-		case <-bound.C:
-			return nil
 		case <-time.After(witnessEvery):
 		}
 	}
 }
 
-// consumers is how many consumers the queue has.
-func (s *session) consumers() (int, error) {
-	q, err := s.control.QueueDeclarePassive(s.cfg.Queue, true, false, false, false, nil)
+// consumers is how many consumers a queue has.
+func (s *session) consumers(queue string) (int, error) {
+	q, err := s.control.QueueDeclarePassive(queue, true, false, false, false, nil)
 	if err != nil {
-		return 0, fmt.Errorf("look at %s: %w", s.cfg.Queue, err)
+		return 0, fmt.Errorf("look at %s: %w", queue, err)
 	}
 	return q.Consumers, nil
 }

@@ -33,11 +33,12 @@ type session struct {
 	closed chan struct{} // closed when its connection is, too
 	once   sync.Once
 
-	mu        sync.Mutex
-	todo      []func() error
-	pending   map[uint64]*pending // by publishing sequence number
-	released  bool                // the primary's channel was closed by us
-	forwarded chan struct{}       // closed when its last delivery is posted
+	forwarding sync.WaitGroup // until the last delivery of the primary channel is posted
+
+	mu       sync.Mutex
+	todo     []func() error
+	pending  map[uint64]*pending // by publishing sequence number
+	released bool                // the primary channel was closed by us
 }
 
 // pending is what a publishing waits for its confirm for.
@@ -46,8 +47,6 @@ type pending struct {
 	group    *int
 	returned bool
 }
-
-const consumerTag = "ms2m"
 
 // replayCredit bounds the entries of the replay queue that are on their way
 // from the broker or waiting to be applied.
@@ -250,7 +249,7 @@ func (s *session) outputs(it *handover.Item, lineage string) error {
 	}
 	n := len(m.outputs)
 	for i, o := range m.outputs {
-		id := fmt.Sprintf("%s/%s/%d", s.cfg.Queue, input, i)
+		id := fmt.Sprintf("%s/%s/%d", m.Queue, input, i)
 		if err := s.send(ev, o.Exchange, o.RoutingKey, false, &n, o.publishing(id)); err != nil {
 			return err
 		}
@@ -299,10 +298,15 @@ func (s *session) consumeReplay(queue string) error {
 				return
 			}
 			if whole, body, ok := parts.Add(h, body); ok {
-				m := fromEntry(whole, body)
-				ev := handover.Entered{Tag: d.DeliveryTag, Header: whole, Payload: m}
+				ev := handover.Entered{Tag: d.DeliveryTag, Header: whole}
 				if whole.Kind == handover.EntryMessage {
-					ev.Key = s.cfg.keyOf(m)
+					queue, err := s.cfg.queueOf(whole)
+					if err != nil {
+						s.end(err)
+						return
+					}
+					m := fromEntry(whole, queue, body)
+					ev.Key, ev.Payload = s.cfg.keyOf(m), m
 				}
 				s.post(ev)
 			}

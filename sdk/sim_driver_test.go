@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"hash/fnv"
 	"math/rand/v2"
+	"slices"
 	"strings"
 	"testing/synctest"
 	"time"
@@ -15,7 +16,6 @@ import (
 
 const (
 	simMigration = "m"
-	simQueue     = "q"
 	simOut       = "out"
 	simReports   = "reports"
 )
@@ -32,7 +32,8 @@ type sim struct {
 	before []*simProcess // dead, and forgotten
 	began  time.Time
 
-	messages    []string // to be sent: identities
+	queues      []string  // the primary queues
+	messages    []simSend // to be sent
 	prefetch    int
 	concurrency int
 	sent        int // of the messages
@@ -55,6 +56,13 @@ type sim struct {
 	failure string
 }
 
+// simSend is a message to be sent into a queue. The same identity may be sent into
+// several: that is not the same message to the service.
+type simSend struct{ queue, identity string }
+
+// name is what the application knows a message by.
+func (m simSend) name() string { return m.queue + ":" + m.identity }
+
 // simChoice is one thing that can be done next.
 type simChoice struct {
 	kind   string
@@ -64,16 +72,22 @@ type simChoice struct {
 }
 
 func newSim(o simOptions, r *rand.Rand, tracing bool) *sim {
-	s := &sim{o: o, r: r, tracing: tracing, weights: map[string]int{}, prefetch: 1 + r.IntN(4), concurrency: 1}
+	s := &sim{o: o, r: r, tracing: tracing, weights: map[string]int{}, prefetch: 1 + r.IntN(4), concurrency: 1, queues: []string{"q"}}
+	if o.queues > 0 {
+		s.queues = []string{"q", "r", "s"}[:2+r.IntN(o.queues-1)]
+	}
 	messages := 1 + r.IntN(12)
 	if r.IntN(10) == 0 {
 		messages = 30 + r.IntN(30) // more than the memory of identities holds
 	}
 	for i := range messages {
 		id := fmt.Sprintf("k%d/%d", r.IntN(max(1, o.keys)), i)
-		s.messages = append(s.messages, id)
-		if o.twice && r.IntN(4) == 0 {
-			s.messages = append(s.messages, id)
+		for _, q := range s.into(r) {
+			m := simSend{q, id}
+			s.messages = append(s.messages, m)
+			if o.twice && r.IntN(4) == 0 {
+				s.messages = append(s.messages, m)
+			}
 		}
 	}
 	if o.keys > 0 {
@@ -89,13 +103,27 @@ func newSim(o simOptions, r *rand.Rand, tracing bool) *sim {
 	return s
 }
 
+// into are the queues that a message goes into: an exchange may be bound to several.
+func (s *sim) into(r *rand.Rand) []string {
+	if len(s.queues) == 1 {
+		return s.queues
+	}
+	queues := slices.Clone(s.queues)
+	r.Shuffle(len(queues), func(i, k int) { queues[i], queues[k] = queues[k], queues[i] })
+	return queues[:1+r.IntN(8)/7]
+}
+
 // set sets the scene, inside the bubble.
 func (s *sim) set() {
 	s.began = time.Now()
 	s.b = simbroker.New()
 	s.b.SlowClassic = s.r.IntN(2) == 0
-	kind := pickOne(s.r, []simbroker.Kind{simbroker.Classic, simbroker.Quorum})
-	s.b.DeclareQueue(simQueue, kind, true)
+	kinds := []simbroker.Kind{simbroker.Classic, simbroker.Quorum}
+	kind := pickOne(s.r, kinds)
+	s.b.DeclareQueue(s.queues[0], kind, true)
+	for _, q := range s.queues[1:] {
+		s.b.DeclareQueue(q, pickOne(s.r, kinds), true)
+	}
 	s.b.DeclareQueue(simOut, kind, true)
 	s.b.DeclareQueue(simReports, simbroker.Classic, true)
 	s.b.DeclareQueue(handover.ReplayQueue(simMigration), simbroker.Stream, true)
@@ -201,10 +229,10 @@ func (s *sim) do(c simChoice) any {
 	case "report":
 		return s.m.read()
 	case "produce":
-		id := s.messages[s.sent]
+		m := s.messages[s.sent]
 		s.sent++
-		s.b.Publish(simQueue, wire.Properties{MessageID: id}, []byte(id))
-		return id
+		s.b.Publish(m.queue, wire.Properties{MessageID: m.identity}, []byte(m.name()))
+		return m.name()
 	case "time":
 		return s.pass()
 	case "fault":
@@ -263,7 +291,10 @@ func (s *sim) describe() string {
 	if q := s.b.Queue(handover.ReplayQueue(simMigration)); q != nil {
 		replay = q.Len()
 	}
-	fmt.Fprintf(&b, "decision=%q ready=%d held=%d replay=%d takers=%v", s.m.decision(), s.b.Queue(simQueue).Len(), s.b.Held(simQueue), replay, s.b.Takers(simQueue))
+	fmt.Fprintf(&b, "decision=%q replay=%d", s.m.decision(), replay)
+	for _, q := range s.queues {
+		fmt.Fprintf(&b, " | %s ready=%d held=%d takers=%v", q, s.b.Queue(q).Len(), s.b.Held(q), s.b.Takers(q))
+	}
 	for _, p := range s.procs {
 		if p.dead {
 			fmt.Fprintf(&b, " | %s dead", p.name)

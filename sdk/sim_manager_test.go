@@ -71,7 +71,11 @@ func (m *simManager) replaced() {
 // hold sets the holds.
 func (m *simManager) hold() {
 	m.held = true
-	for _, key := range []string{simMigration, simSourcePod, handover.PodSlot("test", "service-0"), handover.QueueSlot(simQueue)} {
+	keys := []string{simMigration, simSourcePod, handover.PodSlot("test", "service-0")}
+	for _, q := range m.s.queues {
+		keys = append(keys, handover.QueueSlot(q))
+	}
+	for _, key := range keys {
 		body, err := json.Marshal(handover.Hold{Version: handover.Version, Migration: simMigration, SourcePod: simSourcePod, DeadlineMillis: 60_000, Sequential: m.s.o.sequential})
 		if err != nil {
 			panic(err)

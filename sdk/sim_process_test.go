@@ -55,7 +55,7 @@ var (
 // fresh starts a process from its ordinary image.
 func (s *sim) fresh(name, pod string) *simProcess {
 	p := &simProcess{s: s, name: name, pod: pod, byKey: map[string][]string{}, tries: map[string]int{}}
-	c, err := New(Config{URL: "amqp://guest:guest@broker/", Queue: simQueue, Prefetch: s.prefetch, Concurrency: s.concurrency, Key: simKey,
+	c, err := New(Config{URL: "amqp://guest:guest@broker/", Queues: s.queues, Prefetch: s.prefetch, Concurrency: s.concurrency, Key: simKey,
 		Handler: p.handle, Digest: p.state, Dial: p.dial, Logger: slog.New(slog.DiscardHandler),
 		Pod: PodInfo{UID: p.uid, Namespace: "test", Name: "service-0"}})
 	if err != nil {
@@ -70,6 +70,8 @@ func (s *sim) fresh(name, pod string) *simProcess {
 	p.start()
 	return p
 }
+
+func simName(m *Message) string { return simSend{m.Queue, m.Identity()}.name() }
 
 func simKey(m *Message) string {
 	key, _, _ := strings.Cut(m.Identity(), "/")
@@ -87,7 +89,7 @@ func (p *simProcess) handle(_ context.Context, m *Message) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.handlings = slices.DeleteFunc(p.handlings, func(o *simHandling) bool { return o == h })
-	id := m.Identity()
+	id := simName(m)
 	answer, err := m.Once("ask", func() ([]byte, error) {
 		p.s.once++
 		return fmt.Append(nil, p.s.once), nil
@@ -115,12 +117,12 @@ func (s *sim) rejects(id string) bool { return s.o.outcomes && strings.HasSuffix
 func (p *simProcess) running() []*simHandling {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return slices.SortedFunc(slices.Values(p.handlings), func(a, b *simHandling) int { return strings.Compare(a.m.identity, b.m.identity) })
+	return slices.SortedFunc(slices.Values(p.handlings), func(a, b *simHandling) int { return strings.Compare(simName(a.m), simName(b.m)) })
 }
 
 func (p *simProcess) finish(h *simHandling) string {
 	close(h.goOn)
-	return p.name + " " + h.m.Identity()
+	return p.name + " " + simName(h.m)
 }
 
 // state is a digest of the state, which does not depend on how keys mixed.
@@ -231,7 +233,7 @@ func (p *simProcess) image(name, pod string) *simProcess {
 	cfg.Pod.UID, cfg.Handler, cfg.Digest, cfg.Dial = t.uid, t.handle, t.state, t.dial
 	t.c = &Consumer{cfg: cfg, inbox: newInbox(), epoch: p.c.epoch, in: p.c.in.Clone()}
 	t.c.in.SetDigest(t.state)
-	t.c.others.Store(p.c.others.Load())
+	t.c.others.of = maps.Clone(p.c.others.of)
 	t.c.tell()
 	if p.c.session != nil {
 		// What is left of it in the copy: an object whose socket is dead, and

@@ -33,6 +33,7 @@ type simOptions struct {
 	twice      bool // messages may be published twice
 	outcomes   bool // handlers reject, and give back
 	sequential bool // the source goes before a copy is made
+	queues     int  // two or more primary queues, up to so many
 }
 
 var simKinds = []simOptions{
@@ -45,6 +46,8 @@ var simKinds = []simOptions{
 	{name: "crashes", cuts: 3, crashes: 2},
 	{name: "keys", cuts: 2, crashes: 1, keys: 3, twice: true},
 	{name: "sequential", cuts: 3, restarts: 1, crashes: 2, abort: true, late: true, twice: true, sequential: true},
+	{name: "queues", cuts: 3, restarts: 1, crashes: 1, late: true, twice: true, queues: 3},
+	{name: "queues-everything", cuts: 3, crashes: 1, abort: true, manager: true, late: true, lateImages: true, keys: 3, outcomes: true, queues: 3},
 	{name: "everything", cuts: 3, restarts: 1, crashes: 1, abort: true, manager: true, late: true, lateImages: true, gone: true, keys: 3, outcomes: true},
 }
 

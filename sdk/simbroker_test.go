@@ -41,6 +41,7 @@ func TestSimulatedBrokerIsRabbitMQ(t *testing.T) {
 		"stream":              (*script).stream,
 		"get":                 (*script).get,
 		"queue is deleted":    (*script).deleted,
+		"several queues":      (*script).several,
 	} {
 		t.Run(name, func(t *testing.T) {
 			queue := "script-" + fmt.Sprint(rand.Uint64())

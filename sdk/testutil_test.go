@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"net"
 	"os"
 	"slices"
@@ -121,6 +122,9 @@ func (s *service) copyTo(pod string) *service {
 	cfg.Pod.UID, cfg.Handler, cfg.Digest, cfg.Dial = t.uid, t.handle, t.digest, t.dial
 	t.Consumer = &Consumer{cfg: cfg, inbox: newInbox(), epoch: s.epoch, in: s.in.Clone()}
 	t.in.SetDigest(t.digest)
+	s.others.mu.Lock()
+	t.others.of = maps.Clone(s.others.of)
+	s.others.mu.Unlock()
 	t.tell()
 	return t
 }
@@ -139,6 +143,13 @@ func (s *service) dial(network, addr string) (net.Conn, error) {
 		s.mu.Unlock()
 	}
 	return c, err
+}
+
+// dials is how many connections were made since the last cut.
+func (s *service) dials() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return len(s.conns)
 }
 
 // cut breaks the service's connections as a network would.

@@ -1,6 +1,8 @@
 package v1alpha1
 
 import (
+	"slices"
+
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
@@ -137,7 +139,9 @@ const BrokerRabbitMQ BrokerKind = "RabbitMQ"
 // +kubebuilder:validation:XValidation:rule="has(self.brokerURL) != has(self.brokerURLSecretRef)",message="messageQueueConfig: set exactly one of brokerURL and brokerURLSecretRef"
 // +kubebuilder:validation:XValidation:rule="!has(self.brokerURL) || self.brokerURL.matches('^amqps?://')",fieldPath=".brokerURL",message="brokerURL must begin with amqp:// or amqps://"
 // +kubebuilder:validation:XValidation:rule="!has(self.brokerURL) || !self.brokerURL.matches('^[^:]*://[^@]*:[^@]*@')",fieldPath=".brokerURL",message="brokerURL must not hold a password: put the URL into a Secret and name it in brokerURLSecretRef"
-// +kubebuilder:validation:XValidation:rule="!has(self.replayQueueName) || self.replayQueueName != self.queueName",message="replayQueueName must not be the primary queue (queueName)"
+// +kubebuilder:validation:XValidation:rule="has(self.queueName) != has(self.queueNames)",message="messageQueueConfig: set queueName, or queueNames if the service consumes several queues; not both"
+// +kubebuilder:validation:XValidation:rule="!has(self.replayQueueName) || !has(self.queueName) || self.replayQueueName != self.queueName",message="replayQueueName must not be the primary queue (queueName)"
+// +kubebuilder:validation:XValidation:rule="!has(self.replayQueueName) || !has(self.queueNames) || !(self.replayQueueName in self.queueNames)",message="replayQueueName must not be a primary queue (queueNames)"
 type MessageQueueConfig struct {
 	// broker is the kind of broker.
 	// +optional
@@ -156,10 +160,20 @@ type MessageQueueConfig struct {
 	BrokerURLSecretRef *SecretKeyReference `json:"brokerURLSecretRef,omitempty"`
 
 	// queueName is the primary queue, from which the service consumes.
-	// +required
+	// +optional
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=255
-	QueueName string `json:"queueName"`
+	QueueName string `json:"queueName,omitempty"`
+
+	// queueNames are the primary queues of a service that consumes several, all of
+	// them, in any order; instead of queueName.
+	// +optional
+	// +listType=set
+	// +kubebuilder:validation:MinItems=2
+	// +kubebuilder:validation:MaxItems=32
+	// +kubebuilder:validation:items:MinLength=1
+	// +kubebuilder:validation:items:MaxLength=255
+	QueueNames []string `json:"queueNames,omitempty"`
 
 	// replayQueueName is the name of the secondary queue, which the migration
 	// creates and removes. By default it is derived from the migration's UID.
@@ -168,6 +182,14 @@ type MessageQueueConfig struct {
 	// +kubebuilder:validation:MaxLength=255
 	// +kubebuilder:validation:XValidation:rule="!self.startsWith('amq.')",message="replayQueueName must not begin with amq., which RabbitMQ keeps for itself"
 	ReplayQueueName string `json:"replayQueueName,omitempty"`
+}
+
+// Queues are the primary queues, sorted.
+func (c MessageQueueConfig) Queues() []string {
+	if len(c.QueueNames) == 0 {
+		return []string{c.QueueName}
+	}
+	return slices.Sorted(slices.Values(c.QueueNames))
 }
 
 // SecretKeyReference is a key of a Secret in the same namespace.

@@ -174,6 +174,9 @@ func draw(t *rapid.T, constants map[string][]string) (name string, message any) 
 				Attempt: rapid.IntRange(0, 9).Draw(t, "attempt"), Epoch: millis.Draw(t, "epoch"), Queue: text.Draw(t, "queue"), Prefetch: rapid.IntRange(1, 65535).Draw(t, "prefetch"),
 				Identity: handover.IdentityKind(one("IdentityKind")), Number: uint64(millis.Draw(t, "number")), Confirmed: uint64(millis.Draw(t, "confirmed")),
 				Rate: rapid.Float64Range(0, 1e9).Draw(t, "rate"), PauseMillis: millis.Draw(t, "pause")}}
+		if rapid.Bool().Draw(t, "several") {
+			r.Status.Queue, r.Status.Queues = "", rapid.SliceOfNDistinct(text, 2, 4, rapid.ID).Draw(t, "queues")
+		}
 		if rapid.Bool().Draw(t, "decided") {
 			r.Status.Decision = handover.Decision(one("Decision"))
 		}
@@ -192,6 +195,7 @@ func draw(t *rapid.T, constants map[string][]string) (name string, message any) 
 		return name, h
 	}
 	h.Outcome, h.Identity = handover.Outcome(one("Outcome")), rapid.String().Draw(t, "identity")
+	h.Queue = rapid.String().Draw(t, "primary")
 	h.Exchange, h.RoutingKey = rapid.String().Draw(t, "exchange"), rapid.String().Draw(t, "key")
 	h.Parts = rapid.IntRange(0, 3).Draw(t, "parts")
 	h.Part = max(0, h.Parts-1)

@@ -8,6 +8,7 @@ import (
 	"log"
 	"net/http"
 	"net/http/httptest"
+	"reflect"
 	"strings"
 	"sync"
 	"testing"
@@ -145,10 +146,10 @@ func TestCommandsAndReports(t *testing.T) {
 		heard, ok = c.Heard("pod-1")
 		return ok && heard.Last.Kind == handover.ReportProgress
 	})
-	if a := heard.Answers[handover.Hello]; a.Correlation != "2" || a.Report != report {
+	if a := heard.Answers[handover.Hello]; a.Correlation != "2" || !reflect.DeepEqual(a.Report, report) {
 		t.Errorf("the answer to HELLO is %+v", a)
 	}
-	if heard.Last != progress {
+	if !reflect.DeepEqual(heard.Last, progress) {
 		t.Errorf("the last report is %+v", heard.Last)
 	}
 	if _, ok := c.Heard(""); ok {

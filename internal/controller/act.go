@@ -142,14 +142,14 @@ func (s *scope) send(ctx context.Context, a migration.Send) error {
 }
 
 func (s *scope) setHolds(ctx context.Context, a migration.SetHolds) error {
-	consumers := 0
-	if a.Queue != "" {
-		q, err := s.session.broker.Look(ctx, a.Queue)
+	consumers := map[string]int{}
+	for _, queue := range a.Queues {
+		q, err := s.session.broker.Look(ctx, queue)
 		if err != nil {
 			return err
 		}
 		if q != nil {
-			consumers = q.Consumers
+			consumers[queue] = q.Consumers
 		}
 	}
 	for _, key := range a.Keys {
@@ -157,14 +157,20 @@ func (s *scope) setHolds(ctx context.Context, a migration.SetHolds) error {
 			return err
 		}
 	}
-	if consumers != 1 && (consumers == 0 || !a.Always) {
-		return nil
+	for _, queue := range a.Queues {
+		n := consumers[queue]
+		if n == 0 || n > 1 && !a.Always {
+			continue
+		}
+		err := s.session.broker.SetHold(ctx, handover.QueueSlot(queue), a.Hold)
+		if n > 1 && errors.Is(err, broker.ErrHeldByOther) {
+			continue // another replica is being moved: its hold keeps newcomers away
+		}
+		if err != nil {
+			return err
+		}
 	}
-	err := s.session.broker.SetHold(ctx, handover.QueueSlot(a.Queue), a.Hold)
-	if consumers > 1 && errors.Is(err, broker.ErrHeldByOther) {
-		return nil // another replica is being moved: its hold keeps newcomers away
-	}
-	return err
+	return nil
 }
 
 // removeMarks removes the holds before the decision: a process that still

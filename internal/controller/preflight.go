@@ -45,7 +45,7 @@ func (s *scope) preflight(ctx context.Context, f *migration.Facts) (*migration.P
 	if err := s.review(ctx, p, policy.Resolve(&s.object.Spec, f.MigrationPolicy).CheckpointImageRepository); err != nil {
 		return nil, err
 	}
-	p.Queue, p.ReplayQueue, p.Broker = s.queues(ctx)
+	p.Queues, p.ReplayQueue, p.Broker = s.queues(ctx)
 	return p, nil
 }
 
@@ -142,8 +142,8 @@ func (s *scope) agents(ctx context.Context) (map[string]string, error) {
 	return ready, nil
 }
 
-// queues asks the broker for the primary queue and for the replay queue's name.
-func (s *scope) queues(ctx context.Context) (primary, replay *migration.Queue, _ error) {
+// queues asks the broker for the primary queues and for the replay queue's name.
+func (s *scope) queues(ctx context.Context) (primary map[string]*migration.Queue, replay *migration.Queue, _ error) {
 	if err := s.unreachable(); err != nil {
 		return nil, nil, err
 	}
@@ -155,15 +155,19 @@ func (s *scope) queues(ctx context.Context) (primary, replay *migration.Queue, _
 		return &migration.Queue{Messages: q.Messages, Consumers: q.Consumers}, nil
 	}
 	c := s.object.Spec.MessageQueueConfig
-	primary, err := look(c.QueueName)
-	if err != nil {
-		return nil, nil, err
+	primary = map[string]*migration.Queue{}
+	for _, queue := range c.Queues() {
+		q, err := look(queue)
+		if err != nil {
+			return nil, nil, err
+		}
+		primary[queue] = q
 	}
 	name := c.ReplayQueueName
 	if name == "" {
 		name = handover.ReplayQueue(string(s.object.UID))
 	}
-	replay, err = look(name)
+	replay, err := look(name)
 	return primary, replay, err
 }
 

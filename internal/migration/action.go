@@ -32,11 +32,11 @@ type (
 		Role    Role
 		Command handover.Command
 	}
-	// SetHolds writes the hold record under each key, and under the queue's
-	// slot if one is named and the source is its only consumer, or always.
+	// SetHolds writes the hold record under each key, and under the slot of each
+	// queue named of which the source is the only consumer, or of all.
 	SetHolds struct {
 		Keys   []string
-		Queue  string
+		Queues []string
 		Always bool
 		Hold   handover.Hold
 	}

@@ -55,7 +55,7 @@ func (p *planner) buffer() *Plan {
 				p.id(), string(p.status.SourcePodUID),
 				handover.PodSlot(p.Object.Namespace, p.sourceName()),
 			},
-			Queue: p.heldQueue(),
+			Queues: p.heldQueues(),
 			// A ReplicaSet may start a pod in the place of a source that dies, which is
 			// one too many when the copy has taken over. It must not have taken
 			// anything by then.
@@ -75,13 +75,13 @@ func (p *planner) buffer() *Plan {
 	return nil
 }
 
-// heldQueue is the queue whose slot is held if the source is its only consumer;
-// empty in a later hop, which the first one's hold spans.
-func (p *planner) heldQueue() string {
+// heldQueues are the queues whose slots are held if the source is their only
+// consumer; none in a later hop, which the first one's holds span.
+func (p *planner) heldQueues() []string {
 	if p.status.Hop > 1 {
-		return ""
+		return nil
 	}
-	return p.Object.Spec.MessageQueueConfig.QueueName
+	return p.Object.Spec.MessageQueueConfig.Queues()
 }
 
 // buffered reports whether something of this migration may stand at the broker.

@@ -214,7 +214,7 @@ type Preflight struct {
 	Forbidden    []string          // what the manager may not do, and has to
 	Repository   error             // why nothing can be pushed
 	Broker       error             // why the broker cannot be asked
-	Queue        *Queue            // the primary queue; nil: there is none
+	Queues       map[string]*Queue // the primary queues that there are
 	ReplayQueue  *Queue            // a queue that has the replay queue's name already
 }
 

@@ -84,7 +84,7 @@ func node(name string) corev1.Node {
 func preflight() *migration.Preflight {
 	return &migration.Preflight{
 		Nodes: []corev1.Node{node("node-a"), node("node-b")}, RuntimeClass: true,
-		Agents: map[string]string{"node-a": nodeFacts(), "node-b": nodeFacts()}, Queue: &migration.Queue{Consumers: 1},
+		Agents: map[string]string{"node-a": nodeFacts(), "node-b": nodeFacts()}, Queues: map[string]*migration.Queue{"orders": {Consumers: 1}},
 	}
 }
 

@@ -87,7 +87,9 @@ func (p *planner) holdKeys(hop int32, source string, uid types.UID) []string {
 	keys := []string{
 		hopID(p.Object.UID, hop),
 		handover.PodSlot(p.Object.Namespace, source),
-		handover.QueueSlot(p.Object.Spec.MessageQueueConfig.QueueName),
+	}
+	for _, queue := range p.Object.Spec.MessageQueueConfig.Queues() {
+		keys = append(keys, handover.QueueSlot(queue))
 	}
 	if uid != "" {
 		keys = append(keys, string(uid))

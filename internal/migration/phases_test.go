@@ -45,7 +45,7 @@ func TestPending(t *testing.T) {
 			phase: v1alpha1.PhasePending},
 		{name: "in another migration", change: source(handover.Relaying, func(r *handover.Report) { r.Status.Migration = "other" }),
 			phase: v1alpha1.PhasePending},
-		{name: "the broker is down", change: func(f *migration.Facts) { f.Preflight.Broker, f.Preflight.Queue = errTest, nil },
+		{name: "the broker is down", change: func(f *migration.Facts) { f.Preflight.Broker, f.Preflight.Queues = errTest, nil },
 			phase: v1alpha1.PhasePending},
 		{name: "the agent is not ready", change: func(f *migration.Facts) { delete(f.Preflight.Agents, "node-b") },
 			phase: v1alpha1.PhasePending},

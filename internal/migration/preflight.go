@@ -2,6 +2,7 @@ package migration
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	appsv1 "k8s.io/api/apps/v1"
@@ -151,14 +152,27 @@ func (p *planner) checkBroker() *finding {
 }
 
 func (p *planner) checkQueues() *finding {
-	c := p.Object.Spec.MessageQueueConfig
-	if p.Preflight.Queue == nil {
-		return refuse(ReasonQueueNotFound, "spec.messageQueueConfig.queueName: the broker has no queue %q", c.QueueName)
+	for _, queue := range p.Object.Spec.MessageQueueConfig.Queues() {
+		if p.Preflight.Queues[queue] == nil {
+			return refuse(ReasonQueueNotFound, "%s: the broker has no queue %q", p.queueField(), queue)
+		}
 	}
 	if p.Preflight.ReplayQueue != nil && !p.buffered() {
 		return refuse(ReasonInvalidSpec, "spec.messageQueueConfig.replayQueueName: the broker has a queue %q already", p.replayQueue())
 	}
 	return nil
+}
+
+// queueField is where the primary queues are named.
+func (p *planner) queueField() string {
+	if len(p.Object.Spec.MessageQueueConfig.QueueNames) > 0 {
+		return "spec.messageQueueConfig.queueNames"
+	}
+	return "spec.messageQueueConfig.queueName"
+}
+
+func quoted(names []string) string {
+	return strings.Trim(fmt.Sprintf("%q", names), "[]")
 }
 
 // checkLibrary asks the source who it is.
@@ -170,12 +184,12 @@ func (p *planner) checkLibrary() *finding {
 		f.plan = &plan
 		return f
 	}
-	queue := p.Object.Spec.MessageQueueConfig.QueueName
+	queues, consumed := p.Object.Spec.MessageQueueConfig.Queues(), slices.Sorted(slices.Values(r.Status.Primaries()))
 	switch s := r.Status; {
 	case r.Version != handover.Version || r.Reason == handover.ReasonVersion:
 		return refuse(ReasonLibraryMismatch, "the library in the pod speaks version %d of the protocol, this manager %d", r.Version, handover.Version)
-	case s.Queue != queue:
-		return refuse(ReasonLibraryMismatch, "spec.messageQueueConfig.queueName is %q, but the pod consumes %q", queue, s.Queue)
+	case !slices.Equal(consumed, queues):
+		return refuse(ReasonLibraryMismatch, "%s: named %s, but the pod consumes %s", p.queueField(), quoted(queues), quoted(consumed))
 	case s.Migration != "" && s.Migration != p.uid() && s.State != handover.Live:
 		return hold(ReasonOtherMigration, "the source is %s in the migration %s", s.State, s.Migration)
 	case s.State != handover.Live:

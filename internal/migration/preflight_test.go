@@ -1,6 +1,7 @@
 package migration_test
 
 import (
+	"slices"
 	"testing"
 	"time"
 
@@ -123,6 +124,31 @@ func TestPreflight(t *testing.T) {
 		waits("Secret missing", func(f *migration.Facts) {
 			f.Preflight.Broker = migration.Passing(migration.ReasonSecretUnavailable, errTest)
 		}, migration.ReasonSecretUnavailable),
-		refused("no queue", func(f *migration.Facts) { f.Preflight.Queue = nil }, migration.ReasonQueueNotFound),
+		{name: "several queues, named in another order", change: consumes("payments", "orders"), action: "SetHolds", check: func(t *testing.T, p migration.Plan) {
+			if q := p.Action.(migration.SetHolds).Queues; !slices.Equal(q, []string{"orders", "payments"}) {
+				t.Errorf("the slots of %q are held", q)
+			}
+		}},
+		refused("one of several queues is not there", all(consumes("orders", "payments"), func(f *migration.Facts) { delete(f.Preflight.Queues, "payments") }), migration.ReasonQueueNotFound),
+		refused("the pod consumes another one", all(consumes("orders", "payments"), func(f *migration.Facts) { f.Source.Report.Status.Queues = []string{"orders", "returns"} }), migration.ReasonLibraryMismatch),
+		refused("the pod consumes one more", func(f *migration.Facts) {
+			f.Source.Report.Status.Queue, f.Source.Report.Status.Queues = "", []string{"orders", "payments"}
+		}, migration.ReasonLibraryMismatch),
+		refused("the pod consumes one of them", all(consumes("orders", "payments"), func(f *migration.Facts) {
+			f.Source.Report.Status.Queue, f.Source.Report.Status.Queues = "orders", nil
+		}), migration.ReasonLibraryMismatch),
+		refused("no queue", func(f *migration.Facts) { f.Preflight.Queues = nil }, migration.ReasonQueueNotFound),
 	})
+}
+
+// consumes makes the service one of several queues.
+func consumes(names ...string) func(*migration.Facts) {
+	return func(f *migration.Facts) {
+		c := &f.Object.Spec.MessageQueueConfig
+		c.QueueName, c.QueueNames = "", names
+		for _, n := range names {
+			f.Preflight.Queues[n] = &migration.Queue{Consumers: 1}
+		}
+		f.Source.Report.Status.Queue, f.Source.Report.Status.Queues = "", slices.Sorted(slices.Values(names))
+	}
 }

@@ -3,6 +3,7 @@ package migration_test
 import (
 	"fmt"
 	"maps"
+	"slices"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -66,9 +67,9 @@ func (w *world) kept(what string) {
 func (w *world) actAtBroker(a migration.Action) {
 	switch a := a.(type) {
 	case migration.SetHolds:
-		keys := a.Keys
-		if a.Queue != "" {
-			keys = append(keys[:len(keys):len(keys)], handover.QueueSlot(a.Queue))
+		keys := slices.Clone(a.Keys)
+		for _, queue := range a.Queues {
+			keys = append(keys, handover.QueueSlot(queue))
 		}
 		for _, key := range keys {
 			if other := w.holds[key]; other != "" && other != a.Hold.Migration && key != handover.PodSlot("ns", counter) {

@@ -17,9 +17,7 @@ func (in *Instance) Clone() *Instance {
 	c.rate.samples = slices.Clone(in.rate.samples)
 	c.items, c.running = twins(in.items), twins(in.running)
 	c.ahead = maps.Clone(in.ahead)
-	m := *in.finished
-	m.outcome, m.ring = maps.Clone(m.outcome), slices.Clone(m.ring)
-	c.finished = &m
+	c.finished = in.finished.clone()
 	return &c
 }
 

@@ -205,6 +205,7 @@ func (in *Instance) Status() Status {
 		Attempt:     in.m.attempt,
 		Epoch:       in.m.epoch,
 		Queue:       in.cfg.Queue,
+		Queues:      in.cfg.Queues,
 		Prefetch:    in.cfg.Prefetch,
 		Identity:    in.cfg.Identity,
 		Decision:    in.decision,

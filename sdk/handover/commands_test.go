@@ -50,7 +50,7 @@ func (b *bench) flush() {
 				again = true
 			}
 			if p.conn != nil {
-				again = b.b.deliver(p.conn) || again
+				again = b.b.deliver(p.conn, b.r) || again
 			}
 		}
 	}
@@ -195,7 +195,7 @@ func TestDeadlines(t *testing.T) {
 		b := newBench(t, 1)
 		b.b.primary = append(b.b.primary, simMessage{id: "slow"})
 		for len(b.p.running) == 0 { // begins a handler that does not end
-			b.b.deliver(b.p.conn)
+			b.b.deliver(b.p.conn, b.r)
 			for len(b.p.conn.inbox) > 0 {
 				ev := b.p.conn.inbox[0]
 				b.p.conn.inbox = b.p.conn.inbox[1:]

@@ -35,6 +35,7 @@ type EntryHeader struct {
 	Parts    int       `json:"parts,omitempty"` // 0 or 1: whole
 	Outcome  Outcome   `json:"outcome,omitempty"`
 	Identity string    `json:"identity,omitempty"`
+	Queue    string    `json:"queue,omitempty"` // that the message came from; only if the service has several
 
 	Exchange   string     `json:"exchange,omitempty"`
 	RoutingKey string     `json:"routingKey,omitempty"`
@@ -44,7 +45,7 @@ type EntryHeader struct {
 	// Digest is the digest of the source's state at END_REPLAY, if the service gives one.
 	Digest []byte `json:"digest,omitempty"`
 	// Released of END_REPLAY says that the broker had taken the source's consumer
-	// off the primary queue, and what it had been given back, before it was written:
+	// off every primary queue, and what it had been given back, before it was written:
 	// the target need not look for that. A source that came to its end on a new
 	// connection has not seen to it.
 	Released bool `json:"released,omitempty"`

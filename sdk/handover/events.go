@@ -24,9 +24,11 @@ type (
 	// state in which a good copy wakes, and before Disconnected, which is what
 	// every copy meets first.
 	Looked struct{ Pod string }
-	// Delivered is a message from the primary queue.
+	// Delivered is a message from a primary queue. Tags are those of one channel,
+	// whatever the queue.
 	Delivered struct {
 		Tag      uint64
+		Queue    string // as in Item
 		Identity string
 		Key      string // messages of one key are handled in order, one at a time
 		Payload  any    // the caller's, handed back in effects
@@ -109,12 +111,12 @@ type Effect interface{ effect() }
 
 // The effects.
 type (
-	// Consume begins to take from the primary queue, after the broker has taken
-	// back what an earlier consumer of this state held. Ceded says that the source
+	// Consume begins to take from the primary queues, after the broker has taken
+	// back, into all of them, what an earlier consumer of this state held. Ceded says that the source
 	// has seen to that before it wrote END_REPLAY: nobody need be waited for.
 	Consume struct{ Ceded bool }
-	// Release ends it and gives back, in order, what was received and not begun,
-	// and what is still on its way; Released follows. Nothing is in hand.
+	// Release ends it and gives back, in the order of each queue, what was received
+	// and not begun, and what is still on its way; Released follows when all queues have it. Nothing is in hand.
 	Release struct{}
 	// ConsumeReplay begins to read the replay queue, from its beginning.
 	ConsumeReplay struct{ Queue string }

@@ -7,11 +7,12 @@ import (
 
 // Config is what an instance is told once.
 type Config struct {
-	Queue       string // the primary queue
-	Prefetch    int    // messages in flight, at least 1; never changes
-	Remember    int    // finished messages that are known again, besides those in flight
-	Concurrency int    // handlers at once, at least 1, each on a message of another key
-	Incarnation string // unique to this process start
+	Queue       string   // the primary queue
+	Queues      []string // … or the primary queues, if there are several: Queue is empty then
+	Prefetch    int      // messages in flight, of each queue, at least 1; never changes
+	Remember    int      // finished messages of each queue that are known again, besides those in flight
+	Concurrency int      // handlers at once, at least 1, each on a message of another key
+	Incarnation string   // unique to this process start
 	Identity    IdentityKind
 	// Digest gives the digest of the service's state, or is nil. It is called
 	// when no handler is running.
@@ -30,6 +31,7 @@ const relayPatience = 30 * time.Second
 // Item is a message in hand: begun, and not yet settled.
 type Item struct {
 	Number   uint64 // source: set when its handling has finished
+	Queue    string // of those there are; empty if there is one
 	Identity string
 	Key      string
 	Outcome  Outcome

@@ -1,38 +1,67 @@
 package handover
 
+import (
+	"maps"
+	"slices"
+)
+
 // memory remembers the identities of the messages last finished and how, so
 // that a redelivery is settled again instead of applied again. It is part of
-// the state and travels in the image.
+// the state and travels in the image. Each queue has its own: an identity may
+// come from two, and a busy queue must not push out what a quiet one is yet to
+// see again.
 type memory struct {
-	size    int
+	size   int // of each queue
+	queues map[string]*remembered
+}
+
+// remembered is the memory of one queue.
+type remembered struct {
 	outcome map[string]Outcome
 	ring    []string
 	next    int
 }
 
 func newMemory(size int) *memory {
-	return &memory{size: size, outcome: make(map[string]Outcome)}
+	return &memory{size: size, queues: map[string]*remembered{}}
 }
 
-func (m *memory) add(identity string, o Outcome) {
+func (m *memory) add(queue, identity string, o Outcome) {
 	if identity == "" {
 		return
 	}
-	if _, known := m.outcome[identity]; known {
-		m.outcome[identity] = o
+	r := m.queues[queue]
+	if r == nil {
+		r = &remembered{outcome: map[string]Outcome{}}
+		m.queues[queue] = r
+	}
+	if _, known := r.outcome[identity]; known {
+		r.outcome[identity] = o
 		return
 	}
-	if len(m.ring) < m.size {
-		m.ring = append(m.ring, identity)
+	if len(r.ring) < m.size {
+		r.ring = append(r.ring, identity)
 	} else {
-		delete(m.outcome, m.ring[m.next])
-		m.ring[m.next] = identity
-		m.next = (m.next + 1) % m.size
+		delete(r.outcome, r.ring[r.next])
+		r.ring[r.next] = identity
+		r.next = (r.next + 1) % m.size
 	}
-	m.outcome[identity] = o
+	r.outcome[identity] = o
 }
 
-func (m *memory) find(identity string) (Outcome, bool) {
-	o, ok := m.outcome[identity]
-	return o, ok && identity != ""
+func (m *memory) find(queue, identity string) (Outcome, bool) {
+	r := m.queues[queue]
+	if r == nil || identity == "" {
+		return "", false
+	}
+	o, ok := r.outcome[identity]
+	return o, ok
+}
+
+func (m *memory) clone() *memory {
+	c := newMemory(m.size)
+	for queue, r := range m.queues {
+		c.queues[queue] = &remembered{outcome: maps.Clone(r.outcome), ring: slices.Clone(r.ring), next: r.next}
+	}
+	return c
 }

@@ -2,7 +2,7 @@ package handover
 
 import "slices"
 
-// deliver takes a message of the primary queue.
+// deliver takes a message of a primary queue.
 func (in *Instance) deliver(d Delivered) {
 	if in.primary != consuming {
 		return // on its way when the primary was released: the broker has it back
@@ -10,7 +10,7 @@ func (in *Instance) deliver(d Delivered) {
 	if d.Identity == "" {
 		in.nameless = true
 	}
-	if it := in.inHand(d.Identity); it != nil {
+	if it := in.inHand(d.Queue, d.Identity); it != nil {
 		if it.tag == 0 {
 			it.tag = d.Tag // redelivered after a lost connection: settled when its item is
 		} else {
@@ -18,20 +18,20 @@ func (in *Instance) deliver(d Delivered) {
 		}
 		return
 	}
-	if o, ok := in.finished.find(d.Identity); ok {
+	if o, ok := in.finished.find(d.Queue, d.Identity); ok {
 		in.emit(Settle{Tag: d.Tag, Outcome: o})
 		return
 	}
 	in.buffer = append(in.buffer, d)
 }
 
-func (in *Instance) inHand(identity string) *Item {
+func (in *Instance) inHand(queue, identity string) *Item {
 	if identity == "" {
 		return nil
 	}
 	for _, list := range [][]*Item{in.running, in.items} {
 		for _, it := range list {
-			if it.Identity == identity {
+			if it.Identity == identity && it.Queue == queue {
 				return it
 			}
 		}
@@ -61,17 +61,17 @@ func (in *Instance) beginNext() {
 	waiting := in.buffer[:0]
 	for _, d := range in.buffer {
 		// The same message may be here twice if it was published twice.
-		if o, ok := in.finished.find(d.Identity); ok {
+		if o, ok := in.finished.find(d.Queue, d.Identity); ok {
 			in.emit(Settle{Tag: d.Tag, Outcome: o})
 			continue
 		}
-		if !in.room() || keys[d.Key] || in.inHand(d.Identity) != nil {
+		if !in.room() || keys[d.Key] || in.inHand(d.Queue, d.Identity) != nil {
 			keys[d.Key] = true
 			waiting = append(waiting, d)
 			continue
 		}
 		keys[d.Key] = true
-		it := &Item{Identity: d.Identity, Key: d.Key, Payload: d.Payload, tag: d.Tag}
+		it := &Item{Queue: d.Queue, Identity: d.Identity, Key: d.Key, Payload: d.Payload, tag: d.Tag}
 		in.running = append(in.running, it)
 		in.emit(Begin{Item: it})
 	}
@@ -96,7 +96,7 @@ func (in *Instance) handled(ev Handled) {
 	it.Number, it.Outcome, it.stage = in.number, ev.Outcome, publishes
 	in.items = append(in.items, it)
 	if it.Outcome != Requeued {
-		in.finished.add(it.Identity, it.Outcome)
+		in.finished.add(it.Queue, it.Identity, it.Outcome)
 	}
 	if in.connected {
 		in.emit(PublishOutputs{Item: it})

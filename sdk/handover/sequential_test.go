@@ -216,7 +216,7 @@ func TestSequentialTakeover(t *testing.T) {
 			b.step(first, ev)
 		}
 		b.carry(first.conn)
-		b.b.deliver(first.conn)
+		b.b.deliver(first.conn, b.r)
 	}
 	b.crash(first, false, false)
 	second := image()

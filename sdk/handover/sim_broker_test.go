@@ -2,6 +2,7 @@ package handover
 
 import (
 	"fmt"
+	"math/rand/v2"
 	"slices"
 )
 
@@ -10,7 +11,11 @@ import (
 // publishings of one connection keep their order; confirms may be lost; a
 // connection may be dead for its client while the broker still keeps it.
 
-type simMessage struct{ id, key string }
+type simMessage struct{ id, key, queue string }
+
+// name is what the application knows a message by: another queue's message of
+// the same identity is another one.
+func (m simMessage) name() string { return m.queue + m.id }
 
 type simEntry struct {
 	h EntryHeader
@@ -18,8 +23,9 @@ type simEntry struct {
 }
 
 type simBroker struct {
-	primary    []simMessage
-	conns      []*simConn // that the broker keeps
+	queues     []string     // the primary queues
+	primary    []simMessage // in all of them
+	conns      []*simConn   // that the broker keeps
 	replay     []simEntry
 	down       bool // the replay queue is not up
 	decision   Decision
@@ -141,7 +147,7 @@ func (b *simBroker) carry(c *simConn) (end bool) {
 	case StopReplay:
 		c.reading = false
 	case PublishOutputs:
-		b.outputs = append(b.outputs, e.Item.Payload.(simMessage).id)
+		b.outputs = append(b.outputs, e.Item.Payload.(simMessage).name())
 		tell(OutputsConfirmed(e))
 	case PublishEntry:
 		if b.down {
@@ -149,7 +155,7 @@ func (b *simBroker) carry(c *simConn) (end bool) {
 			break
 		}
 		b.replay = append(b.replay, simEntry{
-			h: EntryHeader{Kind: EntryMessage, Number: e.Item.Number, Outcome: e.Item.Outcome, Identity: e.Item.Identity},
+			h: EntryHeader{Kind: EntryMessage, Number: e.Item.Number, Outcome: e.Item.Outcome, Queue: e.Item.Queue, Identity: e.Item.Identity},
 			m: e.Item.Payload.(simMessage)})
 		tell(EntryConfirmed{Item: e.Item})
 	case PublishEnd:
@@ -191,15 +197,36 @@ func (b *simBroker) carry(c *simConn) (end bool) {
 // simCredit is how many entries are sent ahead of credit.
 const simCredit = 3
 
+// next is the place of the next message of a queue that the connection has room
+// for, -1 if there is none.
+func (b *simBroker) next(c *simConn, queue string) int {
+	held := 0
+	for _, d := range c.unacked {
+		if d.m.queue == queue {
+			held++
+		}
+	}
+	if !c.consuming || held >= c.p.in.cfg.Prefetch {
+		return -1
+	}
+	return slices.IndexFunc(b.primary, func(m simMessage) bool { return m.queue == queue })
+}
+
 // deliver hands the next message or entry to a connection, if there is one.
-func (b *simBroker) deliver(c *simConn) bool {
+func (b *simBroker) deliver(c *simConn, r *rand.Rand) bool {
+	at := -1
+	for _, q := range shuffled(b.queues, r) {
+		if at = b.next(c, q); at >= 0 {
+			break
+		}
+	}
 	switch {
-	case c.consuming && len(b.primary) > 0 && len(c.unacked) < c.p.in.cfg.Prefetch:
-		m := b.primary[0]
-		b.primary = b.primary[1:]
+	case at >= 0:
+		m := b.primary[at]
+		b.primary = slices.Delete(b.primary, at, at+1)
 		c.nextTag++
 		c.unacked = append(c.unacked, simDelivery{c.nextTag, m})
-		c.inbox = append(c.inbox, Delivered{Tag: c.nextTag, Identity: m.id, Key: m.key, Payload: m})
+		c.inbox = append(c.inbox, Delivered{Tag: c.nextTag, Queue: m.queue, Identity: m.id, Key: m.key, Payload: m})
 		return true
 	case c.reading && c.read < len(b.replay) && c.read < int(c.credited)+simCredit:
 		e := b.replay[c.read]
@@ -208,4 +235,14 @@ func (b *simBroker) deliver(c *simConn) bool {
 		return true
 	}
 	return false
+}
+
+// shuffled is a list in a random order.
+func shuffled(list []string, r *rand.Rand) []string {
+	if len(list) < 2 {
+		return list
+	}
+	list = slices.Clone(list)
+	r.Shuffle(len(list), func(i, k int) { list[i], list[k] = list[k], list[i] })
+	return list
 }

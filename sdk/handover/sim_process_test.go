@@ -43,23 +43,40 @@ type sim struct {
 }
 
 func newSim(r *rand.Rand, o simOptions) *sim {
-	s := &sim{b: &simBroker{}, o: o, r: r, now: time.Second}
+	s := &sim{b: &simBroker{queues: []string{""}}, o: o, r: r, now: time.Second}
+	if o.queues > 0 {
+		s.b.queues = []string{"a:", "b:", "c:"}[:2+r.IntN(o.queues-1)]
+	}
 	for i := range 1 + r.IntN(12) {
 		m := simMessage{id: fmt.Sprint("p-", i)}
 		if o.keys > 0 {
 			m.key = fmt.Sprint("k-", r.IntN(o.keys))
 		}
-		s.b.primary = append(s.b.primary, m)
-		if o.twice && r.IntN(4) == 0 {
+		for _, m.queue = range s.b.into(o, r) {
 			s.b.primary = append(s.b.primary, m)
+			if o.twice && r.IntN(4) == 0 {
+				s.b.primary = append(s.b.primary, m)
+			}
 		}
 	}
 	s.cfg = Config{Queue: "q", Prefetch: 1 + r.IntN(4), Identity: IdentityMessageID, Incarnation: "i"}
+	if o.queues > 0 {
+		s.cfg.Queue, s.cfg.Queues = "", s.b.queues
+	}
 	if o.keys > 0 {
 		s.cfg.Concurrency = 1 + r.IntN(3)
 	}
 	s.start("source", simSource)
 	return s
+}
+
+// into are the queues that a message goes into: an exchange may be bound to
+// several, and the message has the same identity in each.
+func (b *simBroker) into(o simOptions, r *rand.Rand) []string {
+	if o.queues == 0 {
+		return b.queues
+	}
+	return shuffled(b.queues, r)[:1+r.IntN(8)/7]
 }
 
 // start starts a fresh process.
@@ -126,7 +143,7 @@ func (s *sim) finish(p *simProcess) {
 	i := s.r.IntN(len(p.running))
 	it := p.running[i]
 	p.running = slices.Delete(p.running, i, i+1)
-	id := it.Payload.(simMessage).id
+	id := it.Payload.(simMessage).name()
 	outcome := Done
 	switch {
 	case s.o.outcomes && strings.HasSuffix(id, "3"):

@@ -92,7 +92,7 @@ func (in *Instance) applyNext() {
 // apply begins an entry.
 func (in *Instance) apply(e Entered) {
 	h := e.Header
-	it := &Item{Number: h.Number, Identity: h.Identity, Key: e.Key, Payload: e.Payload, expect: h.Outcome}
+	it := &Item{Number: h.Number, Queue: h.Queue, Identity: h.Identity, Key: e.Key, Payload: e.Payload, expect: h.Outcome}
 	if len(in.running) == 0 {
 		in.busyFrom = in.now
 	}
@@ -147,7 +147,7 @@ func (in *Instance) applied(ev Handled) {
 		return
 	}
 	if ev.Outcome != Requeued {
-		in.finished.add(it.Identity, ev.Outcome)
+		in.finished.add(it.Queue, it.Identity, ev.Outcome)
 	}
 	in.busy += in.now - in.busyFrom
 	in.busyFrom = in.now

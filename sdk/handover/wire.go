@@ -184,7 +184,8 @@ type Status struct {
 	Migration   string       `json:"migration,omitempty"`
 	Attempt     int          `json:"attempt,omitempty"`
 	Epoch       int64        `json:"epoch,omitempty"`
-	Queue       string       `json:"queue"` // the primary queue
+	Queue       string       `json:"queue"` // the primary queue; empty if there are several
+	Queues      []string     `json:"queues,omitempty"`
 	Prefetch    int          `json:"prefetch"`
 	Identity    IdentityKind `json:"identity"`
 	Decision    Decision     `json:"decision,omitempty"` // as last read at the broker
@@ -201,6 +202,14 @@ type Status struct {
 	// PauseMillis is how long the last checkpoint kept handlers from
 	// starting: from PREPARE's receipt to RESUME's, freeze included.
 	PauseMillis int64 `json:"pauseMillis,omitempty"`
+}
+
+// Primaries are the queues that the instance consumes.
+func (s Status) Primaries() []string {
+	if len(s.Queues) > 0 {
+		return s.Queues
+	}
+	return []string{s.Queue}
 }
 
 // Decision is what stands at the broker about a migration.

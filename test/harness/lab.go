@@ -32,6 +32,7 @@ const (
 	EnvAgentImage   = "MS2M_AGENT_IMAGE"
 	EnvCounterImage = "MS2M_COUNTER_IMAGE"
 	EnvExchange     = "MS2M_EXCHANGE_IMAGE"
+	EnvDispatch     = "MS2M_DISPATCH_IMAGE"
 	EnvCSIImage     = "MS2M_CSI_IMAGE"
 	EnvFailpoints   = "MS2M_FAILPOINTS_IMAGE"
 )
@@ -55,7 +56,7 @@ type Lab struct {
 }
 
 // Images are references by digest.
-type Images struct{ Manager, Agent, Counter, Exchange, CSI, Failpoints string }
+type Images struct{ Manager, Agent, Counter, Exchange, Dispatch, CSI, Failpoints string }
 
 // Open finds the lab that this process runs in.
 func Open() (*Lab, error) {
@@ -71,7 +72,7 @@ func Open() (*Lab, error) {
 	l := &Lab{
 		BrokerURL: env(EnvBroker),
 		Registry:  env(EnvRegistry),
-		Images:    Images{Manager: env(EnvManagerImage), Agent: env(EnvAgentImage), Counter: env(EnvCounterImage), Exchange: env(EnvExchange), CSI: env(EnvCSIImage), Failpoints: env(EnvFailpoints)},
+		Images:    Images{Manager: env(EnvManagerImage), Agent: env(EnvAgentImage), Counter: env(EnvCounterImage), Exchange: env(EnvExchange), Dispatch: env(EnvDispatch), CSI: env(EnvCSIImage), Failpoints: env(EnvFailpoints)},
 		command:   env(EnvLab),
 	}
 	if missing != nil {

@@ -6,6 +6,8 @@ import (
 	"maps"
 	"slices"
 
+	"ms2m.dev/ms2m/examples/dispatch/customers"
+	"ms2m.dev/ms2m/examples/dispatch/desk"
 	"ms2m.dev/ms2m/examples/exchange/book"
 	"ms2m.dev/ms2m/examples/exchange/market"
 	"ms2m.dev/ms2m/examples/load"
@@ -36,6 +38,17 @@ var sampleKinds = map[string]sampleKind{
 			return counterDrive{
 				generator: load.Start(ctx, load.Config{URL: url, Queue: "counter.in", Rate: sampleRate}),
 				Collector: load.Collect(ctx, url, "counter.out"),
+			}
+		},
+	},
+	"dispatch": {
+		image:  func(i Images) string { return i.Dispatch },
+		queues: customers.Named("dispatch").All(),
+		drive: func(ctx context.Context, url string) Drive {
+			queues := customers.Named("dispatch")
+			return dispatchDrive{
+				load:    customers.Start(ctx, url, queues, sampleRate),
+				Outputs: customers.Collect(ctx, url, queues),
 			}
 		},
 	},
@@ -119,4 +132,30 @@ func (d exchangeDrive) Judge(ctx context.Context, base string) (Judgement, error
 func (d exchangeDrive) Close() {
 	d.generator.Stop()
 	d.Collector.Close()
+}
+
+type dispatchDrive struct {
+	load *customers.Load
+	*customers.Outputs
+}
+
+func (d dispatchDrive) Judge(ctx context.Context, base string) (Judgement, error) {
+	sent, err := d.load.Finish(ctx)
+	if err != nil {
+		return Judgement{}, err
+	}
+	if err := load.Settle(ctx, sent.Total(), quiet, patience, d.Outputs); err != nil {
+		return Judgement{}, err
+	}
+	var state desk.State
+	if err := load.Read(ctx, base+"/state", &state); err != nil {
+		return Judgement{}, err
+	}
+	v, err := d.Outputs.Judge(sent, state)
+	return Judgement{Verdict: v.String(), OK: v.OK(), Problems: v.Problems}, err
+}
+
+func (d dispatchDrive) Close() {
+	d.load.Stop()
+	d.Outputs.Close()
 }

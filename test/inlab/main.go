@@ -107,6 +107,7 @@ func (r *runner) images(ctx context.Context) error {
 			"--file", path("containerd-shim-ms2m-v1") + ":/containerd-shim-ms2m-v1"}},
 		{harness.EnvCounterImage, "counter:dev", []string{"--binary", path("counter")}},
 		{harness.EnvExchange, "exchange:dev", []string{"--binary", path("exchange")}},
+		{harness.EnvDispatch, "dispatch:dev", []string{"--binary", path("dispatch")}},
 		{harness.EnvCSIImage, "csi:dev", []string{"--binary", path("csi")}},
 	} {
 		load := r.lab(ctx, append([]string{"load-image", image.name}, image.args...)...)

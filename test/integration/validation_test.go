@@ -18,6 +18,9 @@ func TestValidation(t *testing.T) {
 	url := func(s string) migrationChange {
 		return broker(func(c *v1alpha1.MessageQueueConfig) { c.BrokerURL = s })
 	}
+	several := func(names ...string) migrationChange {
+		return broker(func(c *v1alpha1.MessageQueueConfig) { c.QueueName, c.QueueNames = "", names })
+	}
 	repository := func(s string) migrationChange {
 		return func(m *v1alpha1.StatefulMigration) { m.Spec.CheckpointImageRepository = s }
 	}
@@ -44,7 +47,16 @@ func TestValidation(t *testing.T) {
 		"Secret": {change: broker(func(c *v1alpha1.MessageQueueConfig) {
 			c.BrokerURL, c.BrokerURLSecretRef = "", &v1alpha1.SecretKeyReference{Name: "s"}
 		})},
-		"no queue":                 {change: broker(func(c *v1alpha1.MessageQueueConfig) { c.QueueName = "" }), message: "spec.messageQueueConfig.queueName"},
+		"no queue":               {change: broker(func(c *v1alpha1.MessageQueueConfig) { c.QueueName = "" }), message: "set queueName, or queueNames"},
+		"several queues":         {change: several("a", "b")},
+		"one queue and several":  {change: broker(func(c *v1alpha1.MessageQueueConfig) { c.QueueNames = []string{"a", "b"} }), message: "set queueName, or queueNames"},
+		"one of several":         {change: several("a"), message: "spec.messageQueueConfig.queueNames"},
+		"one queue twice":        {change: several("a", "b", "a"), message: "spec.messageQueueConfig.queueNames[2]"},
+		"a queue without a name": {change: several("a", ""), message: "spec.messageQueueConfig.queueNames[1]"},
+		"replay queue is one of several": {change: func(m *v1alpha1.StatefulMigration) {
+			several("a", "b")(m)
+			m.Spec.MessageQueueConfig.ReplayQueueName = "b"
+		}, message: "queueNames"},
 		"replay queue is primary":  {change: broker(func(c *v1alpha1.MessageQueueConfig) { c.ReplayQueueName = queue }), message: "replayQueueName"},
 		"replay queue of RabbitMQ": {change: broker(func(c *v1alpha1.MessageQueueConfig) { c.ReplayQueueName = "amq.x" }), message: "spec.messageQueueConfig.replayQueueName"},
 		"another broker":           {change: broker(func(c *v1alpha1.MessageQueueConfig) { c.Broker = "Kafka" }), message: "spec.messageQueueConfig.broker"},

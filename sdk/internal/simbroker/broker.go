@@ -22,7 +22,8 @@ type Broker struct {
 	SlowClassic bool
 
 	conns       []*Conn
-	ghosts      []*channel // ended, and not noticed by the queues yet
+	ghosts      []*ghost
+	cameBack    map[string][]*Message // from ended channels, by the client's name
 	queues      map[string]*Queue
 	exchanges   map[string]string // types by name
 	streamsDown bool
@@ -32,7 +33,7 @@ type Broker struct {
 
 // New makes a broker.
 func New() *Broker {
-	return &Broker{queues: map[string]*Queue{}, exchanges: map[string]string{}}
+	return &Broker{queues: map[string]*Queue{}, exchanges: map[string]string{}, cameBack: map[string][]*Message{}}
 }
 
 func (b *Broker) fault(format string, args ...any) {
@@ -141,37 +142,52 @@ func (b *Broker) dropConn(c *Conn) {
 	b.conns = slices.DeleteFunc(b.conns, func(o *Conn) bool { return o == c })
 }
 
-// ghost notes that a channel has ended at the client, or with its connection.
-// A classic queue learns of it before the client does.
-func (b *Broker) ghost(ch *channel) {
-	ch.gone = time.Now()
-	if len(ch.consumers) == 0 && len(ch.unacked) == 0 {
-		return
-	}
-	slow := ch.conn.ended || b.SlowClassic || slices.ContainsFunc(ch.consumers, func(c *consumer) bool { return c.q.Kind == Quorum })
-	if !slow {
-		ch.noticed()
-		return
-	}
-	b.ghosts = append(b.ghosts, ch)
+// ghost is a channel that has ended, to a queue that has not noticed yet.
+type ghost struct {
+	ch   *channel
+	q    *Queue
+	gone time.Time
 }
 
-// noticed is the moment at which the queues notice: they take the consumers
-// off and what was unacknowledged back, in one step.
-func (ch *channel) noticed() {
-	var touched []*Queue
+// ghost notes that a channel has ended at the client, or with its connection.
+// Each queue learns of it in its own time, a classic one before the client does.
+func (b *Broker) ghost(ch *channel) {
+	var queues []*Queue
 	for _, c := range ch.consumers {
-		c.q.consumers = slices.DeleteFunc(c.q.consumers, func(o *consumer) bool { return o == c })
-		touched = append(touched, c.q)
+		queues = append(queues, c.q)
 	}
 	for _, d := range slices.Concat(ch.unacked, ch.onWay) {
-		d.q.giveBack(d.m)
-		touched = append(touched, d.q)
+		queues = append(queues, d.q)
 	}
-	ch.unacked, ch.onWay = nil, nil
-	for _, q := range touched {
-		q.serve()
+	for i, q := range queues {
+		if slices.Contains(queues[:i], q) {
+			continue
+		}
+		g := &ghost{ch, q, time.Now()}
+		if !ch.conn.ended && !b.SlowClassic && q.Kind != Quorum {
+			g.noticed()
+			continue
+		}
+		b.ghosts = append(b.ghosts, g)
 	}
+}
+
+// noticed is the moment at which the queue notices: it takes the consumers
+// off and what was unacknowledged back, in one step.
+func (g *ghost) noticed() {
+	g.q.consumers = slices.DeleteFunc(g.q.consumers, func(c *consumer) bool { return c.ch == g.ch })
+	b := g.ch.conn.b
+	back := func(list []*delivery) []*delivery {
+		return slices.DeleteFunc(list, func(d *delivery) bool {
+			if d.q == g.q {
+				g.q.giveBack(d.m)
+				b.cameBack[g.ch.conn.Name] = append(b.cameBack[g.ch.conn.Name], d.m)
+			}
+			return d.q == g.q
+		})
+	}
+	g.ch.unacked, g.ch.onWay = back(g.ch.unacked), back(g.ch.onWay)
+	g.q.serve()
 }
 
 // Cut breaks a connection: the client's end is dead at once; the broker learns
@@ -216,8 +232,8 @@ func (b *Broker) Restart(r *rand.Rand) {
 		c.Cut()
 		c.end()
 	}
-	for _, ch := range b.ghosts {
-		ch.noticed()
+	for _, g := range b.ghosts {
+		g.noticed()
 	}
 	b.ghosts = nil
 	for _, q := range b.all() {
@@ -240,7 +256,10 @@ func (b *Broker) Takers(queue string) []string {
 	for _, c := range q.consumers {
 		names = append(names, c.ch.conn.Name)
 	}
-	channels := slices.Clone(b.ghosts)
+	var channels []*channel
+	for _, g := range b.ghosts {
+		channels = append(channels, g.ch)
+	}
 	for _, c := range b.conns {
 		for _, ch := range c.channels {
 			channels = append(channels, ch)
@@ -256,6 +275,9 @@ func (b *Broker) Takers(queue string) []string {
 	slices.Sort(names)
 	return slices.Compact(names)
 }
+
+// CameBack are the messages that a client did not settle before its channels ended.
+func (b *Broker) CameBack(name string) []*Message { return b.cameBack[name] }
 
 // Held is how many messages of a queue are with consumers or on their way to them.
 func (b *Broker) Held(queue string) int {

@@ -3,7 +3,6 @@ package simbroker
 import (
 	"fmt"
 	"slices"
-	"time"
 
 	"ms2m.dev/ms2m/sdk/internal/simbroker/wire"
 )
@@ -22,7 +21,6 @@ type channel struct {
 	number   uint16
 	prefetch int
 	refused  bool // channel.close is sent; waits for its answer
-	gone     time.Time
 
 	confirms    bool
 	published   uint64

@@ -3,6 +3,7 @@ package simbroker
 import (
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"time"
 )
 
@@ -12,7 +13,7 @@ const (
 	Assign    = "assign"     // give a consumer the next message of a stream
 	Forward   = "forward"    // write a message that is given to a consumer to its client
 	Confirm   = "confirm"    // confirm publishings
-	Notice    = "notice"     // let the queues notice that a channel has ended
+	Notice    = "notice"     // let a queue notice that a channel has ended
 	End       = "end"        // notice that a client is gone
 	StreamsUp = "streams up" // after a restart
 )
@@ -25,6 +26,7 @@ type Choice struct {
 	in   *input
 	to   *consumer
 	ch   *channel
+	gone *ghost
 	conn *Conn
 }
 
@@ -59,8 +61,8 @@ func (b *Broker) Choices(to []Choice) []Choice {
 			}
 		}
 	}
-	for _, ch := range b.ghosts {
-		to = append(to, Choice{Kind: Notice, ch: ch, Since: ch.gone})
+	for _, g := range b.ghosts {
+		to = append(to, Choice{Kind: Notice, gone: g, Since: g.gone})
 	}
 	if b.streamsDown {
 		to = append(to, Choice{Kind: StreamsUp, Since: b.downSince})
@@ -86,14 +88,9 @@ func (b *Broker) Do(c Choice, r *rand.Rand) fmt.Stringer {
 		c.ch.confirm(at, multiple)
 		return did{"%s#%d: confirm %d, multiple=%v", []any{c.ch.conn, c.ch.number, seq, multiple}}
 	case Notice:
-		for i, ch := range b.ghosts {
-			if ch == c.ch {
-				b.ghosts = append(b.ghosts[:i:i], b.ghosts[i+1:]...)
-				break
-			}
-		}
-		c.ch.noticed()
-		return did{"the queues notice that %s#%d has ended", []any{c.ch.conn, c.ch.number}}
+		b.ghosts = slices.DeleteFunc(b.ghosts, func(g *ghost) bool { return g == c.gone })
+		c.gone.noticed()
+		return did{"%s notices that %s#%d has ended", []any{c.gone.q.Name, c.gone.ch.conn, c.gone.ch.number}}
 	case End:
 		c.conn.end()
 		return did{"the end of %s is noticed", []any{c.conn}}
