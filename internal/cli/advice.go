@@ -23,7 +23,7 @@ var remedies = map[string]string{
 	core.ReasonOtherMigration:    "wait for the other migration, or cancel it",
 	core.ReasonBrokerUnavailable: "see whether the broker runs and the manager reaches it, and whether the URL in the Secret is right",
 	core.ReasonSecretUnavailable: "make the Secret with the broker's URL, or name it by --broker-secret",
-	core.ReasonQueueNotFound:     "name the queue that the pod consumes by --queue",
+	core.ReasonQueueNotFound:     "name the queue that the pod consumes by --queue (all of them, separated by commas, if it consumes several)",
 	core.ReasonNoLibrary:         "see whether the service is built with the MS2M library and has connected to this broker: kubectl logs POD",
 	core.ReasonLibraryMismatch:   "name the queue that the pod consumes by --queue; if the versions differ, build the service with the library of this manager",
 	core.ReasonNoIdentity:        "let producers set message-id, and send one message; then ask again",
