@@ -40,7 +40,7 @@ generate: ## generate deepcopy functions, CRDs, RBAC, mocks, the manifests of th
 
 .PHONY: generated
 generated: generate
-	@git diff --exit-code -- api charts config docs/reference.md internal || { echo "generated files are not up to date: commit what make generate made"; exit 1; }
+	@git diff --exit-code -- api charts config docs/reference.md docs/install.md internal || { echo "generated files are not up to date: commit what make generate made"; exit 1; }
 
 .PHONY: states
 states: ## draw docs/states.svg (needs Debian's graphviz; a test tells when it is stale)
@@ -66,6 +66,11 @@ unit: ## unit and property tests, the simulations of the protocol and of the lib
 	cd sdk && go test -timeout 30m ./handover/... ./internal/... ./ownerhttp/...
 	cd sdk && go test -run '^TestSimulation' .
 	cd examples && go test ./...
+
+.PHONY: monitoring
+monitoring: ## alerts, dashboard and runbooks, with Prometheus' own tool
+	hack/need.sh promtool=prometheus
+	go test -count=1 ./monitoring
 
 .PHONY: fuzz
 fuzz: ## what is read from others, fuzzed for a moment (FUZZTIME=10m each, FUZZ=pattern)

@@ -43,7 +43,7 @@ func TestRules(t *testing.T) {
 					t.Errorf("%s: a wildcard: %+v", o.where, r)
 				}
 			}
-			if len(r.NonResourceURLs) > 0 {
+			if len(r.NonResourceURLs) > 0 && (o.Name != "ms2m-metrics-reader" || !slices.Equal(r.NonResourceURLs, []string{"/metrics"})) {
 				t.Errorf("%s: %v", o.where, r.NonResourceURLs)
 			}
 			for _, verb := range []string{"escalate", "bind", "impersonate", "deletecollection", "approve", "sign"} {
@@ -61,6 +61,8 @@ func TestRules(t *testing.T) {
 					t.Errorf("%s: %s", o.where, resource)
 				case slices.Contains([]string{"pods/exec", "pods/attach", "pods/portforward", "pods/ephemeralcontainers", "serviceaccounts/token", "configmaps"}, resource):
 					t.Errorf("%s: %s", o.where, resource)
+				case slices.Contains([]string{"tokenreviews", "subjectaccessreviews"}, resource) && !strings.Contains(o.values, "metrics.secure=true") && o.Name != "ms2m-manager":
+					t.Errorf("%s: who somebody is need be known only where metrics are guarded: %+v", o.where, r)
 				case strings.HasSuffix(r.APIGroups[0], "rbac.authorization.k8s.io"), strings.HasSuffix(r.APIGroups[0], "admissionregistration.k8s.io"):
 					t.Errorf("%s: %v", o.where, r.APIGroups)
 				case group == "statefulmigrations" && slices.Contains(r.Verbs, "create") && !slices.Contains(userRoles, o.Name):
@@ -80,8 +82,10 @@ func TestBindings(t *testing.T) {
 		}
 		bound++
 		account := rbacv1.Subject{Kind: "ServiceAccount", Name: "ms2m-manager", Namespace: "ms2m-system"}
-		if o.Name == "ms2m-node-agent" {
+		if strings.HasPrefix(o.Name, "ms2m-node-agent") {
 			account.Name, account.Namespace = "ms2m-node-agent", "ms2m-nodes"
+		} else if strings.HasPrefix(o.Name, "ms2m-uninstall") {
+			account.Name = "ms2m-uninstall"
 		}
 		if !slices.Equal(o.Subjects, []rbacv1.Subject{account}) || o.RoleRef.Name != o.Name {
 			t.Errorf("%s binds %s to %+v", o.where, o.RoleRef.Name, o.Subjects)
@@ -121,8 +125,8 @@ func TestConfined(t *testing.T) {
 	for _, o := range read(t) {
 		var pod corev1.PodSpec
 		switch o.Kind {
-		case "Deployment":
-			var d appsv1.Deployment
+		case "Deployment", "Job":
+			var d appsv1.Deployment // a Job has its pod in the same place
 			decode(t, o.raw, &d)
 			pod = d.Spec.Template.Spec
 			s, c := pod.SecurityContext, pod.Containers[0].SecurityContext
@@ -168,8 +172,8 @@ func TestConfined(t *testing.T) {
 			}
 		}
 	}
-	if seen != 2*len(valueSets) {
-		t.Errorf("%d programs were looked at, want manager and agent of %d sets of values", seen, len(valueSets))
+	if seen != 3*len(valueSets) {
+		t.Errorf("%d programs were looked at, want manager, agent and uninstaller of %d sets of values", seen, len(valueSets))
 	}
 }
 
@@ -177,6 +181,7 @@ func TestConfined(t *testing.T) {
 var valueSets = []string{
 	"",
 	"kubelet.access=direct,networkPolicy.egress.restrict=true,agent.criticalPodsQuota=100",
+	"metrics.secure=true,metrics.scrapeAnnotations=true,metrics.podMonitor.enabled=true,metrics.rules.enabled=true,metrics.dashboard.enabled=true,manager.otlpEndpoint=http://otlp:4318",
 	"manager.replicas=3,rbac.aggregateEditorTo=edit,crds.keep=false,kubelet.caConfigMap=kubelets,manager.pprofBindAddress=localhost:6060",
 }
 
