@@ -84,6 +84,7 @@ vuln: ## known vulnerabilities that are called, as of the day pinned in tools/vu
 sbom: ## bills of materials (CycloneDX) of the programs, into dist/; the images have their own in /sbom.cdx.json
 	cd tools/sbom && go vet ./... && go test ./... && go build -o $(bin)/sbom .
 	go build -o $(bin)/ ./cmd/manager ./cmd/node-agent
+	cp cmd/kubectl-ms2m/kubectl_complete-ms2m $(bin)/
 	go build -tags '$(shim)' -o $(bin)/ ./cmd/containerd-shim-ms2m-v1
 	mkdir -p dist
 	$(bin)/sbom -name ms2m/manager -version $(version) $(bin)/manager >dist/manager.cdx.json
@@ -159,6 +160,7 @@ $(bin)/helm:
 .PHONY: build
 build: $(bin)/lab $(bin)/helm deps ## the programs, into bin/
 	go build -o $(bin)/ ./cmd/manager ./cmd/node-agent ./cmd/kubectl-ms2m ./test/demo ./test/sample ./test/inlab ./test/spread ./test/csi
+	cp cmd/kubectl-ms2m/kubectl_complete-ms2m $(bin)/
 	go build -tags '$(shim)' -o $(bin)/ ./cmd/containerd-shim-ms2m-v1
 	go build -tags failpoints -o $(bin)/manager-failpoints ./cmd/manager
 	cd examples && go build -o $(bin)/ ./counter ./exchange ./dispatch

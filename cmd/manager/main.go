@@ -60,6 +60,7 @@ type options struct {
 	workers           int
 	limits            queue.Limits
 	policy            migration.Policy
+	drain             drainOptions
 	verbosity         int
 	version           bool
 }
@@ -86,6 +87,7 @@ func parse() (options, error) {
 	flag.DurationVar(&o.policy.Blink, "blink", o.policy.Blink, "the longest rest of a replay that the source is frozen for at once")
 	flag.DurationVar(&o.policy.Trend, "trend", o.policy.Trend, "how long a replay is watched before a lag that clearly grows freezes the source; one that is unclear is watched three times as long")
 	flag.DurationVar(&o.policy.Abandon, "abandon", o.policy.Abandon, "how long the rest of a migration that is over, or deleted, may wait for a broker, a registry or a node that does not come back")
+	o.drain.flags()
 	flag.BoolVar(&o.version, "version", false, "say which version this is, and end")
 	flag.IntVar(&o.verbosity, "v", 0, "verbosity of the log: 0, or 1 for every action and every wait")
 	flag.Parse()
@@ -135,6 +137,9 @@ func run() error {
 	}
 	mgr, err := ctrl.NewManager(cfg, o.manager(scheme))
 	if err != nil {
+		return err
+	}
+	if err := setUpDrain(mgr, o.drain); err != nil {
 		return err
 	}
 	checkpointer, err := newKubelet(mgr, o)
