@@ -23,7 +23,7 @@ demo: build ## move a live pod between two nodes of a real cluster (RUNS=n, KEEP
 	$(inlab) -- $(bin)/demo -chart $(chart) -runs $(or $(RUNS),1) $(if $(KEEP),-keep)
 
 .PHONY: sample
-sample: build ## deploy a service of samples/, move it under load, judge (SAMPLE=counter|dispatch|exchange, KEEP=1)
+sample: build ## deploy a service of samples/, move it under load, judge (SAMPLE=counter|exchange|dispatch, KEEP=1)
 	$(inlab) -- $(bin)/sample -chart $(chart) -samples $(CURDIR)/samples $(if $(KEEP),-keep) $(or $(SAMPLE),exchange)
 
 .PHONY: test
@@ -40,7 +40,7 @@ generate: ## generate deepcopy functions, CRDs, RBAC, mocks, the manifests of th
 
 .PHONY: generated
 generated: generate
-	@git diff --exit-code -- api charts config docs/reference.md internal || { echo "generated files are not up to date: commit what make generate made"; exit 1; }
+	@git diff --exit-code -- api charts config docs/reference.md docs/install.md internal || { echo "generated files are not up to date: commit what make generate made"; exit 1; }
 
 .PHONY: states
 states: ## draw docs/states.svg (needs Debian's graphviz; a test tells when it is stale)
@@ -67,6 +67,11 @@ unit: ## unit and property tests, the simulations of the protocol and of the lib
 	cd sdk && go test -run '^TestSimulation' .
 	cd examples && go test ./...
 
+.PHONY: monitoring
+monitoring: ## alerts, dashboard and runbooks, with Prometheus' own tool
+	hack/need.sh promtool=prometheus
+	go test -count=1 ./monitoring
+
 .PHONY: fuzz
 fuzz: ## what is read from others, fuzzed for a moment (FUZZTIME=10m each, FUZZ=pattern)
 	hack/fuzz.sh
@@ -79,6 +84,7 @@ vuln: ## known vulnerabilities that are called, as of the day pinned in tools/vu
 sbom: ## bills of materials (CycloneDX) of the programs, into dist/; the images have their own in /sbom.cdx.json
 	cd tools/sbom && go vet ./... && go test ./... && go build -o $(bin)/sbom .
 	go build -o $(bin)/ ./cmd/manager ./cmd/node-agent
+	cp cmd/kubectl-ms2m/kubectl_complete-ms2m $(bin)/
 	go build -tags '$(shim)' -o $(bin)/ ./cmd/containerd-shim-ms2m-v1
 	mkdir -p dist
 	$(bin)/sbom -name ms2m/manager -version $(version) $(bin)/manager >dist/manager.cdx.json
@@ -154,6 +160,7 @@ $(bin)/helm:
 .PHONY: build
 build: $(bin)/lab $(bin)/helm deps ## the programs, into bin/
 	go build -o $(bin)/ ./cmd/manager ./cmd/node-agent ./cmd/kubectl-ms2m ./test/demo ./test/sample ./test/inlab ./test/spread ./test/csi
+	cp cmd/kubectl-ms2m/kubectl_complete-ms2m $(bin)/
 	go build -tags '$(shim)' -o $(bin)/ ./cmd/containerd-shim-ms2m-v1
 	go build -tags failpoints -o $(bin)/manager-failpoints ./cmd/manager
 	cd examples && go build -o $(bin)/ ./counter ./exchange ./dispatch

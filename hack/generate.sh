@@ -11,13 +11,21 @@ trap 'rm -rf "$bin"' EXIT
 "$bin/controller-gen" object paths=./api/...
 "$bin/controller-gen" crd paths=./api/... output:crd:dir=charts/ms2m/files/crds
 "$bin/controller-gen" rbac:roleName=ms2m-manager paths=./internal/controller/... output:rbac:dir=charts/ms2m/files/rbac
+"$bin/controller-gen" rbac:roleName=ms2m-manager-drain,fileName=drain.yaml paths=./internal/drain/... output:rbac:dir=charts/ms2m/files/rbac
 PATH="$bin:$PATH" go generate ./internal/controller/...
+go run ./hack/values
+# render OPTION…: the chart with its own values
+render() { (cd tools/helm && CGO_ENABLED=0 go tool helm template ms2m "$root/charts/ms2m" --namespace ms2m-system "$@"); }
 "$bin/crd-ref-docs" --config hack/reference/config.yaml --templates-dir hack/reference --renderer markdown \
   --source-path api/v1alpha1 --output-path docs/reference.md --log-level ERROR
 {
 	echo '# One file with all of MS2M: kubectl apply --server-side -f install.yaml'
 	echo '# make generate renders it from charts/ms2m: change that.'
 	cat config/namespace.yaml
-	(cd tools/helm && CGO_ENABLED=0 go tool helm template ms2m "$root/charts/ms2m" --namespace ms2m-system)
+	render --no-hooks
 } >"$bin/install.yaml"
-mv "$bin/install.yaml" config/install.yaml
+{
+	echo '# To be done before install.yaml is deleted, see docs/install.md. Made by make generate.'
+	render --show-only templates/uninstall.yaml
+} >"$bin/uninstall.yaml"
+mv "$bin/install.yaml" "$bin/uninstall.yaml" config/

@@ -62,6 +62,12 @@ const (
 	// LabelHandover marks a CheckpointTransfer by the hop that it is for.
 	LabelHandover = "migration.ms2m.dev/handover"
 
+	// LabelDrain marks a StatefulMigration that an eviction has asked for, by the UID
+	// of the pod that was to be evicted.
+	LabelDrain = "migration.ms2m.dev/drain"
+	// Responder is the name by which a pod's spec.evictionResponders names MS2M.
+	Responder = "migration.ms2m.dev/migrator"
+
 	// LabelMigration marks every object made for a migration, by its UID.
 	LabelMigration = "migration.ms2m.dev/migration-uid"
 

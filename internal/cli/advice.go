@@ -34,6 +34,7 @@ var remedies = map[string]string{
 	core.ReasonDiskFull:          "free space on the node, or name another by --to",
 	core.ReasonForbidden:         "give the manager its roles: upgrade the installation (docs/operations.md)",
 	core.ReasonRepository:        "see whether the registry runs and the manager may push: --repository, and the Secret ms2m-registry-auth",
+	core.ReasonPolicy:            "ask for what the MigrationPolicy allows, or have it changed: kubectl get migrationpolicies",
 	core.ReasonDeadline:          "see what it waited for in the conditions; the time is in spec.deadlines",
 	core.ReasonCheckpointFailed:  "see the log of the node's agent and of its kubelet; what CRIU cannot dump is in docs/fidelity.md",
 	core.ReasonTransferFailed:    "see the log of the node's agent; the registry may be full or refuse it",

@@ -26,7 +26,7 @@ var reasons = []string{
 	migration.ReasonNodeNotFound, migration.ReasonNodeNotReady, migration.ReasonNotInstalled, migration.ReasonOtherMigration, migration.ReasonBrokerUnavailable,
 	migration.ReasonSecretUnavailable, migration.ReasonQueueNotFound, migration.ReasonNoLibrary, migration.ReasonLibraryMismatch, migration.ReasonNoIdentity,
 	migration.ReasonOwnerChanged, migration.ReasonRollout, migration.ReasonNodeMismatch, migration.ReasonProbeBudget, migration.ReasonDiskFull,
-	migration.ReasonForbidden, migration.ReasonRepository, migration.ReasonPassed, migration.ReasonNotChecked, migration.ReasonDryRun,
+	migration.ReasonForbidden, migration.ReasonRepository, migration.ReasonPassed, migration.ReasonNotChecked, migration.ReasonDryRun, migration.ReasonPolicy,
 	migration.ReasonPreparing, migration.ReasonCheckpointFailed, migration.ReasonCheckpointVoid, migration.ReasonSourceLost, migration.ReasonSourceRestarted,
 	migration.ReasonSourceMute, migration.ReasonTransferFailed, migration.ReasonUnschedulable, migration.ReasonTargetNameTaken, migration.ReasonTakeover,
 	migration.ReasonTargetRejected, migration.ReasonTargetLost, migration.ReasonRestoreFailed, migration.ReasonCaughtUp, migration.ReasonCutoff,
