@@ -11,6 +11,7 @@ trap 'rm -rf "$bin"' EXIT
 "$bin/controller-gen" object paths=./api/...
 "$bin/controller-gen" crd paths=./api/... output:crd:dir=charts/ms2m/files/crds
 "$bin/controller-gen" rbac:roleName=ms2m-manager paths=./internal/controller/... output:rbac:dir=charts/ms2m/files/rbac
+"$bin/controller-gen" rbac:roleName=ms2m-manager-drain,fileName=drain.yaml paths=./internal/drain/... output:rbac:dir=charts/ms2m/files/rbac
 PATH="$bin:$PATH" go generate ./internal/controller/...
 go run ./hack/values
 # render OPTION…: the chart with its own values

@@ -29,10 +29,10 @@ const (
 	// emptyDir volumes that may be empty on the other node.
 	AnnotationDisposableVolumes = "migration.ms2m.dev/disposable-volumes"
 
-	// AnnotationQueueName, AnnotationBrokerURLSecret (the name of a Secret in the
-	// pod's namespace, or name/key) and AnnotationRepository on a pod say what a
-	// migration of it needs when the one who asks for it does not: kubectl ms2m, a
-	// drain.
+	// AnnotationQueueName (one queue, or several separated by commas),
+	// AnnotationBrokerURLSecret (the name of a Secret in the pod's namespace, or
+	// name/key) and AnnotationRepository on a pod say what a migration of it needs
+	// when the one who asks for it does not: kubectl ms2m, a drain.
 	AnnotationQueueName       = "migration.ms2m.dev/queue-name"
 	AnnotationBrokerURLSecret = "migration.ms2m.dev/broker-url-secret"
 	AnnotationRepository      = "migration.ms2m.dev/checkpoint-image-repository"
@@ -61,6 +61,12 @@ const (
 
 	// LabelHandover marks a CheckpointTransfer by the hop that it is for.
 	LabelHandover = "migration.ms2m.dev/handover"
+
+	// LabelDrain marks a StatefulMigration that an eviction has asked for, by the UID
+	// of the pod that was to be evicted.
+	LabelDrain = "migration.ms2m.dev/drain"
+	// Responder is the name by which a pod's spec.evictionResponders names MS2M.
+	Responder = "migration.ms2m.dev/migrator"
 
 	// LabelMigration marks every object made for a migration, by its UID.
 	LabelMigration = "migration.ms2m.dev/migration-uid"

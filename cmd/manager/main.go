@@ -6,12 +6,10 @@ import (
 	"errors"
 	"flag"
 	"fmt"
-	"log/slog"
 	"net/http"
 	"os"
 	"time"
 
-	"github.com/go-logr/logr"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/util/wait"
 	"k8s.io/client-go/discovery"
@@ -21,12 +19,13 @@ import (
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/cache"
 	"sigs.k8s.io/controller-runtime/pkg/healthz"
-	"sigs.k8s.io/controller-runtime/pkg/metrics/server"
 
 	"ms2m.dev/ms2m/api/v1alpha1"
 	"ms2m.dev/ms2m/internal/broker"
 	"ms2m.dev/ms2m/internal/controller"
 	"ms2m.dev/ms2m/internal/kubelet"
+	"ms2m.dev/ms2m/internal/logging"
+	"ms2m.dev/ms2m/internal/metrics"
 	"ms2m.dev/ms2m/internal/migration"
 	"ms2m.dev/ms2m/internal/queue"
 	"ms2m.dev/ms2m/internal/registry"
@@ -47,6 +46,8 @@ func main() {
 // options are what the flags say.
 type options struct {
 	metrics, probes   string
+	metricsSecure     bool
+	pprof             string
 	leaderElection    bool
 	leaderNamespace   string
 	leaseDuration     time.Duration
@@ -59,6 +60,7 @@ type options struct {
 	workers           int
 	limits            queue.Limits
 	policy            migration.Policy
+	drain             drainOptions
 	verbosity         int
 	version           bool
 }
@@ -66,6 +68,8 @@ type options struct {
 func parse() (options, error) {
 	o := options{policy: migration.DefaultPolicy()}
 	flag.StringVar(&o.metrics, "metrics-bind-address", ":8080", "where metrics are served; 0 for nowhere")
+	flag.BoolVar(&o.metricsSecure, "metrics-secure", false, "serve metrics over TLS, to those who may get the path /metrics")
+	flag.StringVar(&o.pprof, "pprof-bind-address", "", "where profiles are served, as 127.0.0.1:6060; empty for nowhere")
 	flag.StringVar(&o.probes, "health-probe-bind-address", ":8081", "where /healthz and /readyz are served")
 	flag.BoolVar(&o.leaderElection, "leader-elect", true, "let one manager at a time be active")
 	flag.StringVar(&o.leaderNamespace, "leader-election-namespace", "", "namespace of the lease; by default the manager's own")
@@ -83,6 +87,7 @@ func parse() (options, error) {
 	flag.DurationVar(&o.policy.Blink, "blink", o.policy.Blink, "the longest rest of a replay that the source is frozen for at once")
 	flag.DurationVar(&o.policy.Trend, "trend", o.policy.Trend, "how long a replay is watched before a lag that clearly grows freezes the source; one that is unclear is watched three times as long")
 	flag.DurationVar(&o.policy.Abandon, "abandon", o.policy.Abandon, "how long the rest of a migration that is over, or deleted, may wait for a broker, a registry or a node that does not come back")
+	o.drain.flags()
 	flag.BoolVar(&o.version, "version", false, "say which version this is, and end")
 	flag.IntVar(&o.verbosity, "v", 0, "verbosity of the log: 0, or 1 for every action and every wait")
 	flag.Parse()
@@ -116,9 +121,7 @@ func run() error {
 		fmt.Println("manager", version.String())
 		return nil
 	}
-	// logr's level n is slog's level -n.
-	ctrl.SetLogger(logr.FromSlogHandler(slog.NewJSONHandler(os.Stderr, &slog.HandlerOptions{Level: slog.Level(-o.verbosity)})))
-	ctrl.Log.Info("starting", "version", version.String())
+	logging.Setup(os.Stderr, o.verbosity).Info("starting", "version", version.String())
 	ctx := ctrl.SetupSignalHandler()
 
 	scheme := runtime.NewScheme()
@@ -132,22 +135,11 @@ func run() error {
 	if err := awaitAPI(ctx, cfg, o.probes); err != nil {
 		return err
 	}
-	mgr, err := ctrl.NewManager(cfg, ctrl.Options{
-		Scheme:                  scheme,
-		Metrics:                 server.Options{BindAddress: o.metrics},
-		HealthProbeBindAddress:  o.probes,
-		LeaderElection:          o.leaderElection,
-		LeaderElectionID:        "manager.migration.ms2m.dev",
-		LeaderElectionNamespace: o.leaderNamespace,
-		LeaseDuration:           &o.leaseDuration,
-		RenewDeadline:           &o.renewDeadline,
-		RetryPeriod:             &o.retryPeriod,
-		// The process ends when the manager stops, so that the lease can be given
-		// up at once: nothing of this process acts after it.
-		LeaderElectionReleaseOnCancel: true,
-		Cache:                         cache.Options{DefaultTransform: cache.TransformStripManagedFields()},
-	})
+	mgr, err := ctrl.NewManager(cfg, o.manager(scheme))
 	if err != nil {
+		return err
+	}
+	if err := setUpDrain(mgr, o.drain); err != nil {
 		return err
 	}
 	checkpointer, err := newKubelet(mgr, o)
@@ -176,6 +168,11 @@ func run() error {
 	if err := errors.Join(instrument(r), observe(mgr, r, pool)); err != nil {
 		return err
 	}
+	sent, err := traced(ctx, r)
+	if err != nil {
+		return err
+	}
+	defer sent()
 	if err := r.SetupWithManager(ctx, mgr); err != nil {
 		return err
 	}
@@ -186,6 +183,26 @@ func run() error {
 		return err
 	}
 	return mgr.Start(ctx)
+}
+
+// manager is what the flags say to controller-runtime.
+func (o options) manager(scheme *runtime.Scheme) ctrl.Options {
+	return ctrl.Options{
+		Scheme:                  scheme,
+		Metrics:                 metrics.Serving(o.metrics, o.metricsSecure),
+		PprofBindAddress:        o.pprof,
+		HealthProbeBindAddress:  o.probes,
+		LeaderElection:          o.leaderElection,
+		LeaderElectionID:        "manager.migration.ms2m.dev",
+		LeaderElectionNamespace: o.leaderNamespace,
+		LeaseDuration:           &o.leaseDuration,
+		RenewDeadline:           &o.renewDeadline,
+		RetryPeriod:             &o.retryPeriod,
+		// The process ends when the manager stops, so that the lease can be given
+		// up at once: nothing of this process acts after it.
+		LeaderElectionReleaseOnCancel: true,
+		Cache:                         cache.Options{DefaultTransform: cache.TransformStripManagedFields()},
+	}
 }
 
 // awaitAPI waits until the API server answers, alive by its probe. A process that

@@ -7,10 +7,10 @@ import (
 	"errors"
 	"flag"
 	"fmt"
-	"log/slog"
 	"net/http"
 	"os"
 	"path/filepath"
+	"time"
 
 	"github.com/go-logr/logr"
 	corev1 "k8s.io/api/core/v1"
@@ -20,13 +20,15 @@ import (
 	"ms2m.dev/ms2m/internal/agent"
 	"ms2m.dev/ms2m/internal/agent/install"
 	"ms2m.dev/ms2m/internal/dump"
+	"ms2m.dev/ms2m/internal/logging"
+	"ms2m.dev/ms2m/internal/metrics"
 	"ms2m.dev/ms2m/internal/registry"
 	"ms2m.dev/ms2m/internal/staging"
 	"ms2m.dev/ms2m/internal/version"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/healthz"
 	"sigs.k8s.io/controller-runtime/pkg/manager"
-	"sigs.k8s.io/controller-runtime/pkg/metrics/server"
+	ctrlmetrics "sigs.k8s.io/controller-runtime/pkg/metrics"
 )
 
 type options struct {
@@ -41,8 +43,13 @@ type options struct {
 	skipLock        bool
 	restart         install.RestartMode
 	health, metrics string
+	metricsSecure   bool
+	pprof           string
 	concurrency     int
 }
+
+// askTimeout bounds how long a scrape waits for containerd.
+const askTimeout = 2 * time.Second
 
 func main() {
 	o := options{restart: install.RestartAuto}
@@ -62,6 +69,8 @@ func main() {
 	flag.Var(&o.restart, "containerd-restart", "how containerd is restarted for a new handler: auto, systemd, signal or none")
 	flag.StringVar(&o.health, "health-address", ":8081", "where /healthz and /readyz are served, 0 for nowhere")
 	flag.StringVar(&o.metrics, "metrics-address", "0", "where metrics are served, 0 for nowhere")
+	flag.BoolVar(&o.metricsSecure, "metrics-secure", false, "serve metrics over TLS, to those who may get the path /metrics")
+	flag.StringVar(&o.pprof, "pprof-bind-address", "", "where profiles are served, as 127.0.0.1:6060; empty for nowhere")
 	flag.IntVar(&o.concurrency, "concurrency", 4, "number of transfers at once")
 	showVersion := flag.Bool("version", false, "say which version this is, and end")
 	flag.Parse()
@@ -69,8 +78,7 @@ func main() {
 		fmt.Println("node-agent", version.String())
 		return
 	}
-	log := logr.FromSlogHandler(slog.NewJSONHandler(os.Stderr, nil))
-	ctrl.SetLogger(log)
+	log := logging.Setup(os.Stderr, 0)
 	log.Info("starting", "version", version.String())
 	if err := run(ctrl.SetupSignalHandler(), o, log); err != nil {
 		log.Error(err, "node agent ended")
@@ -93,28 +101,37 @@ func run(ctx context.Context, o options, log logr.Logger) error {
 	if err != nil {
 		return err
 	}
-	m, err := ctrl.NewManager(config, ctrl.Options{
-		Scheme:                 scheme,
-		Cache:                  agent.CacheOptions(o.node),
-		HealthProbeBindAddress: o.health,
-		Metrics:                server.Options{BindAddress: o.metrics},
-	})
+	m, err := ctrl.NewManager(config, o.manager(scheme))
 	if err != nil {
 		return err
 	}
 	if err := m.AddHealthzCheck("ping", healthz.Ping); err != nil {
 		return err
 	}
-	if err := addInstaller(m, o, log); err != nil {
+	installer, err := addInstaller(m, o, log)
+	if err != nil {
 		return err
 	}
 	if o.uninstall {
 		return m.Start(ctx)
 	}
+	counts, err := metrics.NewAgent(ctrlmetrics.Registry)
+	if err != nil {
+		return err
+	}
+	shown := &metrics.Node{Archives: o.archives, Stage: staging.Root, Clock: clock.RealClock{}, Ready: func() error {
+		ctx, cancel := context.WithTimeout(ctx, askTimeout)
+		defer cancel()
+		return installer.Ready(ctx)
+	}}
+	if err := ctrlmetrics.Registry.Register(shown); err != nil {
+		return err
+	}
 	r := &agent.Reconciler{
 		Client:   m.GetClient(),
 		Registry: registry.New(),
 		Clock:    clock.RealClock{},
+		Observer: counts,
 		Node:     o.node,
 		Archives: o.archives,
 		Area:     staging.At(staging.Root),
@@ -137,6 +154,7 @@ func run(ctx context.Context, o options, log logr.Logger) error {
 		Pod:    agent.OwnPod{Client: m.GetClient(), Namespace: o.namespace, Name: o.pod},
 		Clock:  clock.RealClock{},
 		Gather: node.Facts,
+		Seen:   shown.Seen,
 	}
 	if err := m.Add(manager.RunnableFunc(facts.Run)); err != nil {
 		return err
@@ -144,12 +162,23 @@ func run(ctx context.Context, o options, log logr.Logger) error {
 	return m.Start(ctx)
 }
 
+// manager is what the flags say to controller-runtime.
+func (o options) manager(scheme *runtime.Scheme) ctrl.Options {
+	return ctrl.Options{
+		Scheme:                 scheme,
+		Cache:                  agent.CacheOptions(o.node),
+		HealthProbeBindAddress: o.health,
+		Metrics:                metrics.Serving(o.metrics, o.metricsSecure),
+		PprofBindAddress:       o.pprof,
+	}
+}
+
 // addInstaller makes m install what restores need, and be ready only with it.
 // Pushing needs none of it, so the transfers do not wait.
-func addInstaller(m ctrl.Manager, o options, log logr.Logger) error {
+func addInstaller(m ctrl.Manager, o options, log logr.Logger) (*install.Installer, error) {
 	containerd, err := install.NewRuntime(o.socket, o.restart)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	i := &install.Installer{
 		Containerd: containerd,
@@ -176,14 +205,14 @@ func addInstaller(m ctrl.Manager, o options, log logr.Logger) error {
 	}
 	if o.uninstall {
 		if err := m.Add(manager.RunnableFunc(i.RunRemoval)); err != nil {
-			return err
+			return nil, err
 		}
-		return m.AddReadyzCheck("removed", func(req *http.Request) error { return i.Removed(req.Context()) })
+		return i, m.AddReadyzCheck("removed", func(req *http.Request) error { return i.Removed(req.Context()) })
 	}
 	if o.install {
 		if err := m.Add(manager.RunnableFunc(i.Run)); err != nil {
-			return err
+			return nil, err
 		}
 	}
-	return m.AddReadyzCheck("handler", func(req *http.Request) error { return i.Ready(req.Context()) })
+	return i, m.AddReadyzCheck("handler", func(req *http.Request) error { return i.Ready(req.Context()) })
 }

@@ -40,6 +40,8 @@ type Facts struct {
 	Clock clock.Clock
 	// Gather looks at the node.
 	Gather func(context.Context) (v1alpha1.NodeFacts, error)
+	// Seen is told of each look; nil: nobody.
+	Seen func(v1alpha1.NodeFacts)
 
 	written *v1alpha1.NodeFacts
 }
@@ -70,6 +72,9 @@ func (f *Facts) update(ctx context.Context) error {
 	now, err := f.Gather(ctx)
 	if err != nil {
 		return err
+	}
+	if f.Seen != nil {
+		f.Seen(now)
 	}
 	if f.written != nil && !changed(*f.written, now) {
 		return nil

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 
+	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"ms2m.dev/ms2m/api/v1alpha1"
 	"ms2m.dev/ms2m/internal/checkpoint"
 	"ms2m.dev/ms2m/internal/fault"
@@ -52,6 +53,7 @@ func (r *Reconciler) push(ctx context.Context, t *v1alpha1.CheckpointTransfer) e
 	if t.Status.Image, err = describe(img, ref); err != nil {
 		return err
 	}
+	r.Observer.Pushed(t.Status.Image.SizeBytes)
 	if archive.Frozen != nil {
 		t.Status.FreezeMillis = new(archive.Frozen.Milliseconds())
 	}
@@ -60,21 +62,13 @@ func (r *Reconciler) push(ctx context.Context, t *v1alpha1.CheckpointTransfer) e
 
 // describe is what the status says of a pushed image.
 func describe(img *checkpoint.Image, ref string) (*v1alpha1.CheckpointImage, error) {
-	manifest, err := img.Manifest()
-	if err != nil {
-		return nil, err
-	}
 	digest, err := img.Digest()
 	if err != nil {
 		return nil, err
 	}
-	size, err := img.Size()
+	size, err := sizeOf(img)
 	if err != nil {
 		return nil, err
-	}
-	size += manifest.Config.Size
-	for _, layer := range manifest.Layers {
-		size += layer.Size
 	}
 	return &v1alpha1.CheckpointImage{
 		Reference:    ref,
@@ -82,6 +76,23 @@ func describe(img *checkpoint.Image, ref string) (*v1alpha1.CheckpointImage, err
 		SizeBytes:    size,
 		ArchiveBytes: img.ArchiveBytes,
 	}, nil
+}
+
+// sizeOf is the size of an image in its repository.
+func sizeOf(img v1.Image) (int64, error) {
+	manifest, err := img.Manifest()
+	if err != nil {
+		return 0, err
+	}
+	size, err := img.Size()
+	if err != nil {
+		return 0, err
+	}
+	size += manifest.Config.Size
+	for _, layer := range manifest.Layers {
+		size += layer.Size
+	}
+	return size, nil
 }
 
 // fetch pulls a checkpoint for a pod that is not there yet.
@@ -140,6 +151,11 @@ func (r *Reconciler) pull(ctx context.Context, t *v1alpha1.CheckpointTransfer, o
 	if err != nil {
 		return nil, err
 	}
+	bytes, err := sizeOf(img)
+	if err != nil {
+		return nil, registry.Error(err)
+	}
+	r.Observer.Pulled(bytes)
 	return files, archive.Check(of)
 }
 

@@ -46,6 +46,9 @@ func TestPushAndStage(t *testing.T) {
 	}); err != nil {
 		t.Errorf("the shim would refuse it: %v", err)
 	}
+	if want := "Push done,Stage done"; strings.Join(w.legs, ",") != want || w.pushed != image.SizeBytes || w.pulled != image.SizeBytes {
+		t.Errorf("observed %v, %d bytes pushed, %d pulled, want %s and %d", w.legs, w.pushed, w.pulled, want, image.SizeBytes)
+	}
 	if exists(filepath.Join(dir, "container.log")) {
 		t.Error("more was staged than a restore needs")
 	}

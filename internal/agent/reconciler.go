@@ -35,11 +35,19 @@ type Registry interface {
 	Pull(ctx context.Context, ref string) (v1.Image, error)
 }
 
+// Observer is told of legs and of the bytes that they moved.
+type Observer interface {
+	Leg(direction v1alpha1.TransferDirection, result string, took time.Duration)
+	Pushed(bytes int64)
+	Pulled(bytes int64)
+}
+
 // Reconciler does the CheckpointTransfers of one node.
 type Reconciler struct {
 	Client   client.Client
 	Registry Registry
 	Clock    clock.PassiveClock
+	Observer Observer
 	// Node is the name of this node.
 	Node string
 	// Archives is the directory in which the kubelet leaves its checkpoints.
@@ -69,6 +77,7 @@ func (r *Reconciler) Reconcile(ctx context.Context, req reconcile.Request) (reco
 	if t.Spec.NodeName != r.Node {
 		return reconcile.Result{}, nil
 	}
+	ctx = logged(ctx, &t)
 	if !t.DeletionTimestamp.IsZero() {
 		return reconcile.Result{}, r.finalize(ctx, &t)
 	}
@@ -85,6 +94,12 @@ func (r *Reconciler) Reconcile(ctx context.Context, req reconcile.Request) (reco
 	return reconcile.Result{}, r.transfer(ctx, &t)
 }
 
+// logged has every line about a leg say which migration it is of.
+func logged(ctx context.Context, t *v1alpha1.CheckpointTransfer) context.Context {
+	return log.IntoContext(ctx, log.FromContext(ctx).WithValues(
+		"migrationUID", t.Spec.MigrationUID, "direction", t.Spec.Direction, "attempt", t.Spec.Attempt))
+}
+
 // transfer does the leg and writes its status, once. It returns an error when
 // the leg is to be tried again.
 func (r *Reconciler) transfer(ctx context.Context, t *v1alpha1.CheckpointTransfer) error {
@@ -97,11 +112,14 @@ func (r *Reconciler) transfer(ctx context.Context, t *v1alpha1.CheckpointTransfe
 		return nil
 	}
 	c := metav1.Condition{Type: v1alpha1.TransferComplete, ObservedGeneration: t.Generation}
+	result := "failed"
 	switch {
 	case failure == nil:
+		result = "done"
 		c.Status, c.Reason = metav1.ConditionTrue, v1alpha1.TransferReasonDone
 		t.Status.DurationMillis = new(r.Clock.Since(start).Milliseconds())
 	case failure.Passing:
+		result = "retrying"
 		c.Status, c.Reason, c.Message = metav1.ConditionUnknown, failure.Reason, failure.Error()
 	default:
 		c.Status, c.Reason, c.Message = metav1.ConditionFalse, failure.Reason, failure.Error()
@@ -113,10 +131,11 @@ func (r *Reconciler) transfer(ctx context.Context, t *v1alpha1.CheckpointTransfe
 			return fmt.Errorf("write the status: %w", err)
 		}
 	}
+	r.Observer.Leg(t.Spec.Direction, result, r.Clock.Since(start))
 	if failure != nil && failure.Passing {
 		return failure
 	}
-	log.FromContext(ctx).Info("transfer ended", "direction", t.Spec.Direction, "reason", c.Reason, "message", c.Message,
+	log.FromContext(ctx).Info("transfer ended", "reason", c.Reason, "message", c.Message,
 		"took", r.Clock.Since(start).Round(time.Millisecond).String())
 	return r.tidy(t)
 }

@@ -65,6 +65,7 @@ func (r *Thawer) Reconcile(ctx context.Context, req reconcile.Request) (reconcil
 	if t.Spec.NodeName != r.Node || t.Spec.Direction != v1alpha1.TransferThaw {
 		return reconcile.Result{}, nil
 	}
+	ctx = logged(ctx, &t)
 	if !t.DeletionTimestamp.IsZero() {
 		r.leave(t.UID)
 		base := t.DeepCopy()

@@ -38,7 +38,17 @@ type world struct {
 	agent  *Reconciler
 	repo   string
 	root   string // of the area
+	legs   []string
+	pushed int64
+	pulled int64
 }
+
+// Leg, Pushed and Pulled implement Observer.
+func (w *world) Leg(direction v1alpha1.TransferDirection, result string, _ time.Duration) {
+	w.legs = append(w.legs, string(direction)+" "+result)
+}
+func (w *world) Pushed(bytes int64) { w.pushed += bytes }
+func (w *world) Pulled(bytes int64) { w.pulled += bytes }
 
 func newWorld(t *testing.T) *world {
 	t.Helper()
@@ -58,6 +68,7 @@ func newWorld(t *testing.T) *world {
 		Client:   w.client,
 		Registry: registry.New(registry.WithPlainHTTP()),
 		Clock:    clocktesting.NewFakePassiveClock(time.Unix(0, 0)),
+		Observer: w,
 		Node:     "node-a",
 		Archives: t.TempDir(),
 		Area:     staging.At(w.root),

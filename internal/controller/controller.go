@@ -134,6 +134,10 @@ func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Resu
 		return ctrl.Result{}, nil
 	case err != nil:
 		return ctrl.Result{}, err
+	}
+	// Namespace and name, by which every line is marked, may be another migration's tomorrow.
+	ctx = log.IntoContext(ctx, log.FromContext(ctx).WithValues("migrationUID", m.UID))
+	switch {
 	case ended(m):
 		r.close(r.Sessions.end(req.NamespacedName))
 		return r.finish(ctx, m)

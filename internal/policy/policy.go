@@ -36,11 +36,15 @@ func order(a, b *v1alpha1.MigrationPolicy) int {
 	)
 }
 
-// Drain is what the eviction of a pod comes to: the pod itself says it, else its policy.
-// What neither knows is Evict: nobody's eviction is held up by mistake.
+// Drain is what the eviction of a pod comes to: the pod itself says it, else its policy;
+// empty: neither does. A word that is unknown is Evict: nobody's eviction is held up by
+// mistake.
 func Drain(annotations map[string]string, p *v1alpha1.MigrationPolicy) v1alpha1.DrainPolicy {
 	said, ok := annotations[v1alpha1.AnnotationDrain]
-	if !ok && p != nil {
+	switch {
+	case !ok && (p == nil || p.Spec.Drain == ""):
+		return ""
+	case !ok:
 		said = string(p.Spec.Drain)
 	}
 	if v1alpha1.DrainPolicy(said) == v1alpha1.DrainMigrate {

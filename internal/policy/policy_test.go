@@ -70,7 +70,7 @@ func TestDrain(t *testing.T) {
 		policy *v1alpha1.MigrationPolicy
 		want   v1alpha1.DrainPolicy
 	}{
-		"nobody says it":    {want: v1alpha1.DrainEvict},
+		"nobody says it":    {},
 		"the pod":           {pod: set{v1alpha1.AnnotationDrain: "Migrate"}, want: v1alpha1.DrainMigrate},
 		"the policy":        {policy: &migrate, want: v1alpha1.DrainMigrate},
 		"the pod before it": {pod: set{v1alpha1.AnnotationDrain: "Evict"}, policy: &migrate, want: v1alpha1.DrainEvict},

@@ -107,8 +107,14 @@ func TestInstallImports(t *testing.T) {
 	if c.restarts != 1 || !strings.Contains(read(t, config), pattern) {
 		t.Errorf("%d restarts, configuration\n%s", c.restarts, read(t, config))
 	}
+	find := i.Import
 	i.Import = func() (Import, error) { return Import{}, errors.New("not to be asked") }
 	if err := i.Install(t.Context()); err != nil {
 		t.Errorf("what is there is looked for again: %v", err)
+	}
+	i.Import = find
+	c.started = time.Now().Add(-time.Hour)
+	if err := i.Remove(t.Context()); err != nil || read(t, config) != "version = 3\n" {
+		t.Errorf("after the removal: %v, configuration\n%s", err, read(t, config))
 	}
 }
