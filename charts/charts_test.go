@@ -227,6 +227,16 @@ func read(t *testing.T) (all []object) {
 	return all
 }
 
+// render is what helm makes of the chart.
+func render(t *testing.T, args ...string) []byte {
+	t.Helper()
+	out, err := helm(append([]string{"template", "ms2m", "ms2m", "--namespace", "ms2m-system"}, args...)...)
+	if err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+	return out
+}
+
 // program is the helm that tools/helm pins: where Go keeps it once it has been run.
 var program = sync.OnceValues(func() (string, error) {
 	var path []byte
