@@ -104,7 +104,7 @@ broker: $(bin)/lab deps ## the library and the manager's client on a real Rabbit
 images: $(bin)/lab deps ## the images, built by buildah and looked into (hack/images.sh builds them for use)
 	hack/need.sh buildah
 	$(bin)/lab build
-	MS2M_LAB_BIN=$(bin)/lab go test -count=1 ./test/images
+	MS2M_LAB_BIN=$(bin)/lab go test -count=1 -timeout 20m ./test/images
 
 .PHONY: integration
 integration: $(bin)/lab deps ## the manager against a real API server (envtest)
