@@ -121,6 +121,7 @@ browser: ## the reports of kubectl ms2m in a real browser (SHOTS=directory for p
 
 .PHONY: e2e
 e2e: build ## migrations in two labs at once, asserted one by one (RUN=pattern, LABS=n)
+	hack/need.sh prometheus
 	go test -c -o $(bin)/e2e.test ./test/e2e
 	$(bin)/spread -bin $(bin) -labs $(or $(LABS),2) -run '$(or $(RUN),.)' -first '$(longest)' -- $(bin)/e2e.test -test.v -test.timeout 30m -chart $(chart)
 
