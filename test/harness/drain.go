@@ -27,13 +27,13 @@ func (c *Counter) Drainable(ctx context.Context) error {
 	return c.lab.Client.Patch(ctx, pod, client.MergeFrom(before))
 }
 
-// Drain has kubectl drain the counter's node of its pods and no others, and lets the
-// node be used again. It returns what kubectl says.
-func (c *Counter) Drain(ctx context.Context) (said string, err error) {
+// Drain has kubectl drain the counter's node of pods with a label and no others, and lets
+// the node be used again. It returns what kubectl says.
+func (c *Counter) Drain(ctx context.Context, label string) (said string, err error) {
 	defer func() {
 		_, undo := output(context.WithoutCancel(ctx), nil, "kubectl", "uncordon", c.Pod.Spec.NodeName)
 		err = errors.Join(err, undo)
 	}()
 	return output(ctx, nil, "kubectl", "drain", c.Pod.Spec.NodeName, "--force", "--ignore-daemonsets",
-		"--pod-selector", "app.kubernetes.io/instance="+c.Name, "--timeout", "2m")
+		"--pod-selector", label, "--timeout", "2m")
 }
