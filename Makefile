@@ -27,7 +27,7 @@ sample: build ## deploy a service of samples/, move it under load, judge (SAMPLE
 	$(inlab) -- $(bin)/sample -chart $(chart) -samples $(CURDIR)/samples $(if $(KEEP),-keep) $(or $(SAMPLE),exchange)
 
 .PHONY: test
-test: lint scripts vuln sbom unit fuzz model broker integration lab-test images browser e2e ## everything: linters, scripts, vulnerabilities, unit, fuzz, model, broker, envtest, lab, images, browser, end to end
+test: lint scripts vuln sbom unit monitoring fuzz model broker integration lab-test images browser e2e ## everything: linters, scripts, vulnerabilities, unit, fuzz, model, broker, envtest, lab, images, browser, end to end
 
 .PHONY: lint
 lint: generated tidy ## linters, formatting, generated files and modules up to date
@@ -62,7 +62,7 @@ tidy:
 
 .PHONY: unit
 unit: ## unit and property tests, the simulations of the protocol and of the library
-	go test $$(go list ./... | grep -v -e /internal/broker$$ -e /internal/conformance$$ -e /test/integration$$ -e /test/e2e$$ -e /test/images$$ -e /test/scripts$$)
+	go test $$(go list ./... | grep -v -e /internal/broker$$ -e /internal/conformance$$ -e /test/integration$$ -e /test/e2e$$ -e /test/images$$ -e /test/scripts$$ -e /monitoring$$)
 	cd sdk && go test -timeout 30m ./handover/... ./internal/... ./ownerhttp/...
 	cd sdk && go test -run '^TestSimulation' .
 	cd examples && go test ./...
@@ -84,6 +84,7 @@ vuln: ## known vulnerabilities that are called, as of the day pinned in tools/vu
 sbom: ## bills of materials (CycloneDX) of the programs, into dist/; the images have their own in /sbom.cdx.json
 	cd tools/sbom && go vet ./... && go test ./... && go build -o $(bin)/sbom .
 	go build -o $(bin)/ ./cmd/manager ./cmd/node-agent
+	cp cmd/kubectl-ms2m/kubectl_complete-ms2m $(bin)/
 	go build -tags '$(shim)' -o $(bin)/ ./cmd/containerd-shim-ms2m-v1
 	mkdir -p dist
 	$(bin)/sbom -name ms2m/manager -version $(version) $(bin)/manager >dist/manager.cdx.json
@@ -103,7 +104,7 @@ broker: $(bin)/lab deps ## the library and the manager's client on a real Rabbit
 images: $(bin)/lab deps ## the images, built by buildah and looked into (hack/images.sh builds them for use)
 	hack/need.sh buildah
 	$(bin)/lab build
-	MS2M_LAB_BIN=$(bin)/lab go test -count=1 ./test/images
+	MS2M_LAB_BIN=$(bin)/lab go test -count=1 -timeout 20m ./test/images
 
 .PHONY: integration
 integration: $(bin)/lab deps ## the manager against a real API server (envtest)
@@ -159,6 +160,7 @@ $(bin)/helm:
 .PHONY: build
 build: $(bin)/lab $(bin)/helm deps ## the programs, into bin/
 	go build -o $(bin)/ ./cmd/manager ./cmd/node-agent ./cmd/kubectl-ms2m ./test/demo ./test/sample ./test/inlab ./test/spread ./test/csi
+	cp cmd/kubectl-ms2m/kubectl_complete-ms2m $(bin)/
 	go build -tags '$(shim)' -o $(bin)/ ./cmd/containerd-shim-ms2m-v1
 	go build -tags failpoints -o $(bin)/manager-failpoints ./cmd/manager
 	cd examples && go build -o $(bin)/ ./counter ./exchange ./dispatch

@@ -189,9 +189,9 @@ func TestConfined(t *testing.T) {
 var valueSets = []string{
 	"",
 	"kubelet.access=direct,networkPolicy.egress.restrict=true,agent.criticalPodsQuota=100",
+	"metrics.secure=true,metrics.scrapeAnnotations=true,metrics.podMonitor.enabled=true,metrics.rules.enabled=true,metrics.dashboard.enabled=true,manager.otlpEndpoint=http://otlp:4318",
 	"drain.webhook.enabled=true,drain.evictionRequests.enabled=true",
 	"drain.webhook.enabled=true,drain.webhook.certSecret=mine,drain.webhook.failurePolicy=Fail",
-	"metrics.secure=true,metrics.scrapeAnnotations=true,metrics.podMonitor.enabled=true,metrics.rules.enabled=true,metrics.dashboard.enabled=true,manager.otlpEndpoint=http://otlp:4318",
 	"manager.replicas=3,rbac.aggregateEditorTo=edit,crds.keep=false,kubelet.caConfigMap=kubelets,manager.pprofBindAddress=localhost:6060",
 }
 

@@ -113,6 +113,9 @@ func (c Config) withDefaults() (Config, error) {
 	if c.Queues, err = c.queues(); err != nil {
 		errs = append(errs, err)
 	}
+	if len(c.Queues) == 1 {
+		c.Queue = c.Queues[0]
+	}
 	if c.Handler == nil {
 		errs = append(errs, errors.New("config: Handler is required"))
 	}
@@ -205,11 +208,15 @@ func (c Config) keyOf(m *Message) string {
 }
 
 func (c Config) amqpConfig() amqp.Config {
+	name := "ms2m " + c.Queues[0]
+	if more := len(c.Queues) - 1; more > 0 { // not all: the broker bounds what comes with the log-in
+		name = fmt.Sprintf("%s and %d more", name, more)
+	}
 	return amqp.Config{
 		Heartbeat:       c.Heartbeat,
 		TLSClientConfig: c.TLS,
 		Dial:            c.Dial,
-		Properties:      amqp.Table{"connection_name": "ms2m " + strings.Join(c.Queues, ","), "product": "ms2m-sdk"},
+		Properties:      amqp.Table{"connection_name": name, "product": "ms2m-sdk"},
 	}
 }
 

@@ -114,6 +114,10 @@ func TestQueuesConfig(t *testing.T) {
 			t.Errorf("%q and %q: %v, want %q", queues.Queue, queues.Queues, err, want)
 		}
 	}
+	one := Config{URL: "amqp://broker/", Queues: []string{"a"}, Handler: func(context.Context, *Message) error { return nil }}
+	if c, err := New(one); err != nil || c.in.Status().Queue != "a" || c.in.Status().Queues != nil {
+		t.Errorf("a list of one queue is that queue: %v", err)
+	}
 	if _, err := (Config{Queues: []string{"a", "b"}}).queueOf(handover.EntryHeader{Queue: "c"}); err == nil {
 		t.Error("an entry of a queue that is not the service's is taken")
 	}

@@ -29,10 +29,10 @@ const (
 	// emptyDir volumes that may be empty on the other node.
 	AnnotationDisposableVolumes = "migration.ms2m.dev/disposable-volumes"
 
-	// AnnotationQueueName, AnnotationBrokerURLSecret (the name of a Secret in the
-	// pod's namespace, or name/key) and AnnotationRepository on a pod say what a
-	// migration of it needs when the one who asks for it does not: kubectl ms2m, a
-	// drain.
+	// AnnotationQueueName (one queue, or several separated by commas),
+	// AnnotationBrokerURLSecret (the name of a Secret in the pod's namespace, or
+	// name/key) and AnnotationRepository on a pod say what a migration of it needs
+	// when the one who asks for it does not: kubectl ms2m, a drain.
 	AnnotationQueueName       = "migration.ms2m.dev/queue-name"
 	AnnotationBrokerURLSecret = "migration.ms2m.dev/broker-url-secret"
 	AnnotationRepository      = "migration.ms2m.dev/checkpoint-image-repository"

@@ -46,3 +46,22 @@ func TestManifests(t *testing.T) {
 		t.Errorf("only %d manifests", looked)
 	}
 }
+
+// TestSamplesAreDescribed: whoever looks for a sample finds it.
+func TestSamplesAreDescribed(t *testing.T) {
+	samples, err := os.ReadDir(filepath.Join(repository, "samples"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, page := range []string{"README.md", "docs/samples.md"} {
+		text, err := os.ReadFile(filepath.Join(repository, page))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, s := range samples {
+			if !strings.Contains(string(text), "SAMPLE="+s.Name()) && !strings.Contains(string(text), "samples/"+s.Name()+"/") {
+				t.Errorf("%s does not name the sample %s", page, s.Name())
+			}
+		}
+	}
+}

@@ -27,33 +27,20 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"log/slog"
-	"net"
 	"net/http"
 	"os"
-	"os/signal"
 	"runtime"
 	"strconv"
-	"syscall"
 	"time"
 
 	"ms2m.dev/ms2m/examples/counter/ledger"
+	"ms2m.dev/ms2m/examples/host"
 	"ms2m.dev/ms2m/sdk"
 	"ms2m.dev/ms2m/sdk/handover"
 	"ms2m.dev/ms2m/sdk/ownerhttp"
 )
 
-// shutdown bounds the answering of requests when the counter is told to stop.
-const shutdown = 2 * time.Second
-
-func main() {
-	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
-	defer stop()
-	if err := run(ctx); err != nil {
-		slog.Error("counter", "error", err)
-		os.Exit(1)
-	}
-}
+func main() { host.Run("counter", run) }
 
 // counter is the service.
 type counter struct {
@@ -94,15 +81,11 @@ func run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	address := os.Getenv("LISTEN")
-	if address == "" {
-		address = ":8080"
-	}
 	reads, err := c.reads(os.Getenv("READS"))
 	if err != nil {
 		return err
 	}
-	stop, err := c.serve(ctx, address, reads)
+	stop, err := host.Serve(ctx, c.routes(reads))
 	if err != nil {
 		return err
 	}
@@ -189,35 +172,12 @@ func (c *counter) count(_ context.Context, m *sdk.Message) error {
 	return nil
 }
 
-// serve listens in the background until stop.
-func (c *counter) serve(ctx context.Context, address string, reads http.Handler) (stop func(), err error) {
+func (c *counter) routes(reads http.Handler) http.Handler {
 	mux := http.NewServeMux()
 	mux.Handle("GET /count", reads)
 	mux.HandleFunc("GET /state", c.serveState)
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, "ok") })
-
-	var lc net.ListenConfig
-	// Go listens with Multipath TCP where the kernel has it, and CRIU cannot
-	// dump such a socket.
-	lc.SetMultipathTCP(false)
-	l, err := lc.Listen(ctx, "tcp", address)
-	if err != nil {
-		return nil, err
-	}
-	server := &http.Server{Handler: mux, ReadHeaderTimeout: 5 * time.Second}
-	go func() {
-		if err := server.Serve(l); !errors.Is(err, http.ErrServerClosed) {
-			slog.Error("counter: HTTP", "error", err)
-		}
-	}()
-	return func() {
-		// Requests that have come are answered.
-		ctx, cancel := context.WithTimeout(context.Background(), shutdown)
-		defer cancel()
-		if server.Shutdown(ctx) != nil {
-			_ = server.Close()
-		}
-	}, nil
+	return mux
 }
 
 func (c *counter) serveState(w http.ResponseWriter, _ *http.Request) {
@@ -226,8 +186,7 @@ func (c *counter) serveState(w http.ResponseWriter, _ *http.Request) {
 	s.Hostname, _ = os.Hostname()
 	s.Owner, s.Consumer = c.consumer.Owner(), string(c.consumer.State())
 	s.Goroutines = runtime.NumGoroutine()
-	w.Header().Set("Content-Type", "application/json")
-	_ = json.NewEncoder(w).Encode(s) // a client that went away
+	host.Answer(w, s)
 }
 
 // reads is /count, as READS says.
@@ -255,6 +214,5 @@ func (c *counter) serveCount(w http.ResponseWriter, _ *http.Request) {
 	answer := ledger.Count{Owner: c.consumer.Owner()}
 	answer.Hostname, _ = os.Hostname()
 	answer.Count = c.ledger.State().Count
-	w.Header().Set("Content-Type", "application/json")
-	_ = json.NewEncoder(w).Encode(answer) // a client that went away
+	host.Answer(w, answer)
 }

@@ -21,34 +21,20 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"log/slog"
 	"maps"
-	"net"
 	"net/http"
 	"os"
-	"os/signal"
 	"slices"
 	"sync"
-	"syscall"
-	"time"
 
 	"ms2m.dev/ms2m/examples/dispatch/desk"
+	"ms2m.dev/ms2m/examples/host"
 	"ms2m.dev/ms2m/sdk"
 	"ms2m.dev/ms2m/sdk/handover"
 	"ms2m.dev/ms2m/sdk/ownerhttp"
 )
 
-// shutdown bounds the answering of requests when the service is told to stop.
-const shutdown = 2 * time.Second
-
-func main() {
-	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
-	defer stop()
-	if err := run(ctx); err != nil {
-		slog.Error("dispatch", "error", err)
-		os.Exit(1)
-	}
-}
+func main() { host.Run("dispatch", run) }
 
 // dispatch is the service.
 type dispatch struct {
@@ -73,11 +59,7 @@ func run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	address := os.Getenv("LISTEN")
-	if address == "" {
-		address = ":8080"
-	}
-	stop, err := d.serve(ctx, address)
+	stop, err := host.Serve(ctx, d.routes())
 	if err != nil {
 		return err
 	}
@@ -164,31 +146,6 @@ func (d *dispatch) state() desk.State {
 	return desk.State{Done: d.done, Chain: d.chain, Counts: d.desk.Counts(), Mark: d.mark}
 }
 
-// serve listens in the background until stop.
-func (d *dispatch) serve(ctx context.Context, address string) (stop func(), err error) {
-	var lc net.ListenConfig
-	// Go listens with Multipath TCP where the kernel has it, and CRIU cannot
-	// dump such a socket.
-	lc.SetMultipathTCP(false)
-	l, err := lc.Listen(ctx, "tcp", address)
-	if err != nil {
-		return nil, err
-	}
-	server := &http.Server{Handler: d.routes(), ReadHeaderTimeout: 5 * time.Second}
-	go func() {
-		if err := server.Serve(l); !errors.Is(err, http.ErrServerClosed) {
-			slog.Error("dispatch: HTTP", "error", err)
-		}
-	}()
-	return func() {
-		ctx, cancel := context.WithTimeout(context.Background(), shutdown)
-		defer cancel()
-		if server.Shutdown(ctx) != nil {
-			_ = server.Close()
-		}
-	}, nil
-}
-
 func (d *dispatch) routes() http.Handler {
 	state := http.HandlerFunc(d.serveState)
 	mux := http.NewServeMux()
@@ -203,6 +160,5 @@ func (d *dispatch) serveState(w http.ResponseWriter, _ *http.Request) {
 	s := d.state()
 	s.Owner = owner
 	s.Hostname, _ = os.Hostname()
-	w.Header().Set("Content-Type", "application/json")
-	_ = json.NewEncoder(w).Encode(s) // a client that went away
+	host.Answer(w, s)
 }

@@ -17,32 +17,19 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"log/slog"
-	"net"
 	"net/http"
 	"os"
-	"os/signal"
 	"sync"
-	"syscall"
 	"time"
 
 	"ms2m.dev/ms2m/examples/exchange/book"
+	"ms2m.dev/ms2m/examples/host"
 	"ms2m.dev/ms2m/sdk"
 	"ms2m.dev/ms2m/sdk/handover"
 	"ms2m.dev/ms2m/sdk/ownerhttp"
 )
 
-// shutdown bounds the answering of requests when the exchange is told to stop.
-const shutdown = 2 * time.Second
-
-func main() {
-	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
-	defer stop()
-	if err := run(ctx); err != nil {
-		slog.Error("exchange", "error", err)
-		os.Exit(1)
-	}
-}
+func main() { host.Run("exchange", run) }
 
 // exchange is the service.
 type exchange struct {
@@ -71,11 +58,7 @@ func run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	address := os.Getenv("LISTEN")
-	if address == "" {
-		address = ":8080"
-	}
-	stop, err := e.serve(ctx, address)
+	stop, err := host.Serve(ctx, e.routes())
 	if err != nil {
 		return err
 	}
@@ -130,31 +113,6 @@ func (e *exchange) state() book.State {
 	return book.State{Done: e.done, Chain: e.chain, View: e.book.View(), Mark: e.mark}
 }
 
-// serve listens in the background until stop.
-func (e *exchange) serve(ctx context.Context, address string) (stop func(), err error) {
-	var lc net.ListenConfig
-	// Go listens with Multipath TCP where the kernel has it, and CRIU cannot
-	// dump such a socket.
-	lc.SetMultipathTCP(false)
-	l, err := lc.Listen(ctx, "tcp", address)
-	if err != nil {
-		return nil, err
-	}
-	server := &http.Server{Handler: e.routes(), ReadHeaderTimeout: 5 * time.Second}
-	go func() {
-		if err := server.Serve(l); !errors.Is(err, http.ErrServerClosed) {
-			slog.Error("exchange: HTTP", "error", err)
-		}
-	}()
-	return func() {
-		ctx, cancel := context.WithTimeout(context.Background(), shutdown)
-		defer cancel()
-		if server.Shutdown(ctx) != nil {
-			_ = server.Close()
-		}
-	}, nil
-}
-
 // routes are the reads. There is nothing but reads: what changes the book comes by the queue.
 func (e *exchange) routes() http.Handler {
 	state := http.HandlerFunc(e.serveState)
@@ -170,6 +128,5 @@ func (e *exchange) serveState(w http.ResponseWriter, _ *http.Request) {
 	s := e.state()
 	s.Owner = owner
 	s.Hostname, _ = os.Hostname()
-	w.Header().Set("Content-Type", "application/json")
-	_ = json.NewEncoder(w).Encode(s) // a client that went away
+	host.Answer(w, s)
 }

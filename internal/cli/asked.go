@@ -49,7 +49,7 @@ func (a *asked) addPod(cmd *cobra.Command) {
 	a.onePod = true
 	f := cmd.Flags()
 	f.StringVar(&a.container, "container", "", "the `container` whose memory moves, if the pod has several")
-	f.StringVar(&a.queue, "queue", "", "the primary `queue`; by default what the pod's annotation says")
+	f.StringVar(&a.queue, "queue", "", "the primary `queue`, or several separated by commas; by default what the pod's annotation says")
 	f.StringVar(&a.brokerSecret, "broker-secret", "", "the `Secret` with the broker's URL, name or name/key; by default what the pod's annotation says")
 }
 
@@ -86,7 +86,7 @@ func (a *asked) overrides() (request.Overrides, error) {
 		}
 		s.TargetNode = &v1alpha1.TargetNode{Selector: set}
 	}
-	s.MessageQueueConfig.QueueName = a.queue
+	request.NameQueues(&s.MessageQueueConfig, a.queue)
 	if a.brokerSecret != "" {
 		name, key, keyed := strings.Cut(a.brokerSecret, "/")
 		if name == "" || keyed && key == "" || strings.Contains(key, "/") {

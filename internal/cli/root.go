@@ -113,8 +113,12 @@ func newEnv(streams genericiooptions.IOStreams, name string) *env {
 
 // root is the command line.
 func (e *env) root() *cobra.Command {
+	use := plugin
+	if !strings.Contains(e.name, " ") {
+		use = e.name
+	}
 	cmd := &cobra.Command{
-		Use:   plugin,
+		Use:   use,
 		Short: "Move stateful pods between nodes while they work",
 		Long: `Move stateful pods between nodes while they work.
 

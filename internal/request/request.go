@@ -41,8 +41,11 @@ func For(pod *corev1.Pod, policy *v1alpha1.MigrationPolicy, o Overrides) (*v1alp
 	m.Spec.SourcePod = v1alpha1.PodReference{Name: pod.Name}
 	q := &m.Spec.MessageQueueConfig
 	var missing []string
-	if q.QueueName = cmp.Or(q.QueueName, pod.Annotations[v1alpha1.AnnotationQueueName]); q.QueueName == "" {
-		missing = append(missing, "the primary queue (spec.messageQueueConfig.queueName, or the annotation "+v1alpha1.AnnotationQueueName+" on the pod)")
+	if q.QueueName == "" && len(q.QueueNames) == 0 {
+		NameQueues(q, pod.Annotations[v1alpha1.AnnotationQueueName])
+	}
+	if q.QueueName == "" && len(q.QueueNames) == 0 {
+		missing = append(missing, "the primary queue (spec.messageQueueConfig.queueName or queueNames, or the annotation "+v1alpha1.AnnotationQueueName+" on the pod)")
 	}
 	if q.BrokerURL == "" && q.BrokerURLSecretRef == nil {
 		ref, err := secret(pod.Annotations[v1alpha1.AnnotationBrokerURLSecret])
@@ -63,6 +66,18 @@ func For(pod *corev1.Pod, policy *v1alpha1.MigrationPolicy, o Overrides) (*v1alp
 		return nil, fmt.Errorf("pod %s/%s: nobody says %s", pod.Namespace, pod.Name, strings.Join(missing, "; nor "))
 	}
 	return m, nil
+}
+
+// NameQueues names the primary queues: one, or several separated by commas. (A name that
+// has a comma can only be given in a spec.)
+func NameQueues(c *v1alpha1.MessageQueueConfig, names string) {
+	c.QueueName, c.QueueNames = names, nil
+	if strings.Contains(names, ",") {
+		c.QueueName, c.QueueNames = "", strings.Split(names, ",")
+		for i, n := range c.QueueNames {
+			c.QueueNames[i] = strings.TrimSpace(n)
+		}
+	}
 }
 
 // prefix is what generated names begin with: the API server adds five characters, and

@@ -47,6 +47,18 @@ func TestFor(t *testing.T) {
 			want: v1alpha1.StatefulMigrationSpec{CheckpointImageRepository: "pod/a", MessageQueueConfig: v1alpha1.MessageQueueConfig{
 				QueueName: "orders", BrokerURLSecretRef: &v1alpha1.SecretKeyReference{Name: "rabbit", Key: "url"}}},
 		},
+		"several queues": {
+			pod: pod(queue, "orders, payments", broker, "rabbit", repository, "pod/a"),
+			want: v1alpha1.StatefulMigrationSpec{CheckpointImageRepository: "pod/a", MessageQueueConfig: v1alpha1.MessageQueueConfig{
+				QueueNames: []string{"orders", "payments"}, BrokerURLSecretRef: &v1alpha1.SecretKeyReference{Name: "rabbit", Key: "url"}}},
+		},
+		"several queues are said": {
+			pod: pod(queue, "orders", broker, "rabbit", repository, "pod/a"),
+			overrides: request.Overrides{Spec: v1alpha1.StatefulMigrationSpec{
+				MessageQueueConfig: v1alpha1.MessageQueueConfig{QueueNames: []string{"a", "b"}}}},
+			want: v1alpha1.StatefulMigrationSpec{CheckpointImageRepository: "pod/a", MessageQueueConfig: v1alpha1.MessageQueueConfig{
+				QueueNames: []string{"a", "b"}, BrokerURLSecretRef: &v1alpha1.SecretKeyReference{Name: "rabbit", Key: "url"}}},
+		},
 		"a key": {
 			pod: pod(queue, "orders", broker, "rabbit/amqp", repository, "pod/a"),
 			want: v1alpha1.StatefulMigrationSpec{CheckpointImageRepository: "pod/a", MessageQueueConfig: v1alpha1.MessageQueueConfig{
