@@ -27,7 +27,7 @@ sample: build ## deploy a service of samples/, move it under load, judge (SAMPLE
 	$(inlab) -- $(bin)/sample -chart $(chart) -samples $(CURDIR)/samples $(if $(KEEP),-keep) $(or $(SAMPLE),exchange)
 
 .PHONY: test
-test: lint scripts vuln sbom unit fuzz model broker integration lab-test images browser e2e ## everything: linters, scripts, vulnerabilities, unit, fuzz, model, broker, envtest, lab, images, browser, end to end
+test: lint scripts vuln sbom unit monitoring fuzz model broker integration lab-test images browser e2e ## everything: linters, scripts, vulnerabilities, unit, fuzz, model, broker, envtest, lab, images, browser, end to end
 
 .PHONY: lint
 lint: generated tidy ## linters, formatting, generated files and modules up to date
@@ -62,7 +62,7 @@ tidy:
 
 .PHONY: unit
 unit: ## unit and property tests, the simulations of the protocol and of the library
-	go test $$(go list ./... | grep -v -e /internal/broker$$ -e /internal/conformance$$ -e /test/integration$$ -e /test/e2e$$ -e /test/images$$ -e /test/scripts$$)
+	go test $$(go list ./... | grep -v -e /internal/broker$$ -e /internal/conformance$$ -e /test/integration$$ -e /test/e2e$$ -e /test/images$$ -e /test/scripts$$ -e /monitoring$$)
 	cd sdk && go test -timeout 30m ./handover/... ./internal/... ./ownerhttp/...
 	cd sdk && go test -run '^TestSimulation' .
 	cd examples && go test ./...
@@ -104,7 +104,7 @@ broker: $(bin)/lab deps ## the library and the manager's client on a real Rabbit
 images: $(bin)/lab deps ## the images, built by buildah and looked into (hack/images.sh builds them for use)
 	hack/need.sh buildah
 	$(bin)/lab build
-	MS2M_LAB_BIN=$(bin)/lab go test -count=1 ./test/images
+	MS2M_LAB_BIN=$(bin)/lab go test -count=1 -timeout 20m ./test/images
 
 .PHONY: integration
 integration: $(bin)/lab deps ## the manager against a real API server (envtest)

@@ -168,6 +168,11 @@ func run() error {
 	if err := errors.Join(instrument(r), observe(mgr, r, pool)); err != nil {
 		return err
 	}
+	sent, err := traced(ctx, r)
+	if err != nil {
+		return err
+	}
+	defer sent()
 	if err := r.SetupWithManager(ctx, mgr); err != nil {
 		return err
 	}

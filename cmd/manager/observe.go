@@ -13,6 +13,8 @@ import (
 	"ms2m.dev/ms2m/internal/broker"
 	"ms2m.dev/ms2m/internal/controller"
 	"ms2m.dev/ms2m/internal/metrics"
+	"ms2m.dev/ms2m/internal/tracing"
+	"ms2m.dev/ms2m/internal/version"
 )
 
 // scrapeTimeout bounds a look into the cache, which does not wait for anything once it is filled.
@@ -31,6 +33,25 @@ func observe(mgr ctrl.Manager, r *controller.Reconciler, pool *broker.Pool) erro
 		Limits:      r.Limits,
 		Clock:       clock.RealClock{},
 	})
+}
+
+// flushTimeout bounds how long a manager that ends waits for a collector to take the last traces.
+const flushTimeout = 5 * time.Second
+
+// traced has a trace made of each migration that ends, if the environment says where to.
+func traced(ctx context.Context, r *controller.Reconciler) (sent func(), err error) {
+	tracer, err := tracing.FromEnvironment(ctx, version.String())
+	if err != nil || tracer == nil {
+		return func() {}, err
+	}
+	r.Observers = append(r.Observers, tracer)
+	return func() {
+		ctx, cancel := context.WithTimeout(context.Background(), flushTimeout)
+		defer cancel()
+		if err := tracer.Close(ctx); err != nil {
+			ctrl.Log.Error(err, "the last traces are lost")
+		}
+	}, nil
 }
 
 // list reads the migrations if this is the active manager: its cache is filled then.

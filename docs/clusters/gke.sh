@@ -10,7 +10,7 @@ docs/clusters/gke.sh create|install|delete --project PROJECT [options]
   create     a zonal cluster of 3 × e2-standard-4 with Ubuntu and containerd, kubectl's credentials for it,
              a repository for images and checkpoints, and an account that may write there
   install    RabbitMQ and MS2M into it; MS2M's images must be in the repository (hack/images.sh)
-  delete     all of that
+  delete     all of that; volumes of your own pods are yours to delete before
 
   --project ID       the project of Google Cloud; it is billed
   --zone ZONE        default europe-west3-a; the repository is in its region
@@ -140,9 +140,9 @@ random() { head -c 24 /dev/urandom | od -An -tx1 | tr -d ' \n'; }
 delete() {
   if present "${cluster[@]}"; then
     credentials
-    run helm uninstall ms2m --namespace ms2m-system --ignore-not-found --wait
+    # MS2M goes with the cluster: uninstalling it is refused while a pod that was moved still runs.
     run helm uninstall rabbitmq --namespace rabbitmq --ignore-not-found --wait
-    # The disks of volumes would stay, and be billed.
+    # The disk of its volume would stay, and be billed.
     run kubectl --namespace rabbitmq delete persistentvolumeclaims --all --wait
     run gcloud container clusters delete "$name" --project "$project" --zone "$zone" --quiet
   fi

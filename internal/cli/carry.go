@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"strings"
 	"sync"
 	"time"
@@ -23,7 +22,7 @@ const leave = 2 * time.Second
 // after another those that a budget guards. When one fails no more are begun, unless
 // --continue-on-error; those that are under way are waited for.
 func (e *env) carry(ctx context.Context, c client.WithWatch, p *plan, o evacuation) error {
-	b := &board{w: e.Out, now: e.clock.Now, begin: e.clock.Now()}
+	b := e.newBoard(p)
 	further, halt := context.WithCancelCause(ctx)
 	defer halt(nil)
 	move := func(r *errand) {
@@ -125,28 +124,4 @@ func (e *env) carryOne(ctx context.Context, c client.WithWatch, r *errand, b *bo
 		reason, message := outcome(m)
 		r.why = fmt.Sprintf("%s: %s (%s status -n %s %s)", reason, printable(message), e.name, m.Namespace, m.Name)
 	}
-}
-
-// board has the lines of several migrations.
-type board struct {
-	mu    sync.Mutex
-	w     io.Writer
-	now   func() time.Time
-	begin time.Time
-}
-
-// Write implements io.Writer for those that share the board.
-func (b *board) Write(p []byte) (int, error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.w.Write(p)
-}
-
-// of shows one pod's migration.
-func (b *board) of(r *errand) progress {
-	return &teller{w: b, now: b.now, begin: b.begin, prefix: r.name() + "  "}
-}
-
-func (b *board) say(r *errand, what, text string) {
-	fmt.Fprintf(b, "%7.1f s  %s  %-13s  %s\n", b.now().Sub(b.begin).Seconds(), r.name(), what, printable(text))
 }

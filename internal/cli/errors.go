@@ -13,6 +13,8 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/tools/clientcmd"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"ms2m.dev/ms2m/api/v1alpha1"
 )
 
 // explain is an error as people read it: what is wrong, and what to do.
@@ -47,7 +49,11 @@ func forbidden(err error) string {
 	if d.Group != "" {
 		resource += "." + d.Group
 	}
-	return fmt.Sprintf("\nAsk an administrator for the ClusterRole ms2m-editor (to look only: ms2m-viewer) in this namespace; what you may do: kubectl auth can-i --list | grep %s", resource)
+	who := "it (evacuate needs what kubectl drain needs)"
+	if d.Group == v1alpha1.GroupVersion.Group {
+		who = "the ClusterRole ms2m-editor (to look only: ms2m-viewer)"
+	}
+	return fmt.Sprintf("\nAsk an administrator for %s; what you may do: kubectl auth can-i --list | grep %s", who, resource)
 }
 
 // missing makes a NotFound of something that was named on the command line say

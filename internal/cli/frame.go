@@ -48,13 +48,34 @@ func frame(m *migration, now time.Time, peak int64, width int) []string {
 		}
 	}
 	if reason, message := outcome(m); reason != "" && s.Phase != v1alpha1.PhaseCompleted {
-		sign := "!"
+		sign := "…"
 		if s.Phase == v1alpha1.PhaseFailed {
 			sign = "✗"
 		}
-		lines = append(lines, fmt.Sprintf("  %s %s: %s", sign, reason, message))
+		lines = append(lines, fmt.Sprintf("  %s %s", sign, why(reason, message)))
 	}
 	return clip(lines, width)
+}
+
+// brief is a migration in one line.
+func brief(m *migration, now time.Time, peak int64) string {
+	s := &m.Status
+	sign, text := "●", under(m, s.Phase, peak)
+	switch {
+	case s.Phase == v1alpha1.PhaseCompleted:
+		sign, text = "✓", told(m)
+	case s.Phase == v1alpha1.PhaseFailed:
+		sign, text = "✗", told(m)
+	case s.Queued != nil:
+		sign, text = "…", told(m)
+	case text == "":
+		text = told(m)
+	}
+	time := ""
+	if d, ok := whole(m, now); ok {
+		time = took(d)
+	}
+	return strings.TrimRight(fmt.Sprintf("%s %-13s  %7s  %s", sign, phase(m), time, text), " ")
 }
 
 // under is what is told about the phase that a migration is in.

@@ -10,6 +10,7 @@ import (
 	"golang.org/x/term"
 
 	"ms2m.dev/ms2m/api/v1alpha1"
+	core "ms2m.dev/ms2m/internal/migration"
 )
 
 // progress shows how a migration comes along.
@@ -27,26 +28,53 @@ const repaint = 200 * time.Millisecond
 
 // newProgress paints on a terminal, and writes lines elsewhere.
 func (e *env) newProgress(w io.Writer) progress {
-	if f, ok := w.(*os.File); ok && term.IsTerminal(int(f.Fd())) && os.Getenv("TERM") != "dumb" {
-		return &painter{w: w, now: e.clock.Now, width: func() int {
-			if width, _, err := term.GetSize(int(f.Fd())); err == nil && width > 0 {
-				return width
-			}
-			return 80
-		}}
+	if width := terminal(w); width != nil {
+		return &painter{canvas: canvas{w: w, width: width}, now: e.clock.Now}
 	}
 	return &teller{w: w, now: e.clock.Now}
 }
 
+// terminal gives the width of a terminal; nil: w is none that can be painted on.
+func terminal(w io.Writer) func() int {
+	f, ok := w.(*os.File)
+	if !ok || !term.IsTerminal(int(f.Fd())) || os.Getenv("TERM") == "dumb" {
+		return nil
+	}
+	return func() int {
+		if width, _, err := term.GetSize(int(f.Fd())); err == nil && width > 0 {
+			return width
+		}
+		return 80
+	}
+}
+
+// canvas is where lines are painted over those that were there before.
+type canvas struct {
+	w       io.Writer
+	width   func() int
+	painted int // lines
+}
+
+func (c *canvas) paint(lines []string) {
+	var b strings.Builder
+	if c.painted > 0 {
+		fmt.Fprintf(&b, "\x1b[%dA", c.painted)
+	}
+	for _, l := range clip(lines, c.width()) {
+		b.WriteString("\r" + l + "\x1b[K\n")
+	}
+	b.WriteString("\x1b[J") // the last picture may have had more lines
+	c.painted = len(lines)
+	fmt.Fprint(c.w, b.String())
+}
+
 // painter repaints the picture of a migration in its place.
 type painter struct {
-	w       io.Writer
-	now     func() time.Time
-	width   func() int
-	m       *migration
-	hop     int32
-	peak    int64
-	painted int // lines
+	canvas
+	now  func() time.Time
+	m    *migration
+	hop  int32
+	peak int64
 }
 
 func (p *painter) show(m *migration) {
@@ -61,20 +89,9 @@ func (p *painter) show(m *migration) {
 }
 
 func (p *painter) tick() {
-	if p.m == nil {
-		return
+	if p.m != nil {
+		p.paint(frame(p.m, p.now(), p.peak, p.width()))
 	}
-	lines := frame(p.m, p.now(), p.peak, p.width())
-	var b strings.Builder
-	if p.painted > 0 {
-		fmt.Fprintf(&b, "\x1b[%dA", p.painted)
-	}
-	for _, l := range lines {
-		b.WriteString("\r" + l + "\x1b[K\n")
-	}
-	b.WriteString("\x1b[J") // the last picture may have had more lines
-	p.painted = len(lines)
-	fmt.Fprint(p.w, b.String())
 }
 
 func (p *painter) end() { p.painted = 0 }
@@ -87,6 +104,7 @@ type teller struct {
 	w      io.Writer
 	now    func() time.Time
 	prefix string // names the migration where there are several
+	brief  bool   // phases alone
 	begin  time.Time
 	last   string
 	phase  string
@@ -99,7 +117,8 @@ func (t *teller) show(m *migration) {
 		t.begin = now
 	}
 	at, text := phase(m), told(m)
-	if at == t.phase && (text == t.last || m.Status.Phase == v1alpha1.PhaseReplaying && now.Sub(t.told) < lagEvery) {
+	early := m.Status.Phase == v1alpha1.PhaseReplaying && t.last != "" && now.Sub(t.told) < lagEvery
+	if at == t.phase && (t.brief || text == t.last || early) {
 		return
 	}
 	t.phase, t.last, t.told = at, text, now
@@ -133,7 +152,7 @@ func told(m *migration) string {
 		}
 		return text
 	case reason != "":
-		return reason + ": " + message
+		return why(reason, message)
 	}
 	switch s.Phase {
 	case v1alpha1.PhaseTransferring:
@@ -144,4 +163,15 @@ func told(m *migration) string {
 		return after(s, v1alpha1.PhaseReplaying)
 	}
 	return ""
+}
+
+// why is a reason with its message; that it waits says the message itself.
+func why(reason, message string) string {
+	switch {
+	case message == "":
+		return reason
+	case reason == core.ReasonWaiting || reason == core.ReasonPreparing:
+		return message
+	}
+	return reason + ": " + message
 }

@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"os"
 
 	"github.com/spf13/cobra"
@@ -93,7 +92,7 @@ func (e *env) reportInput(ctx context.Context, args []string, from string) (repo
 }
 
 func (e *env) readReport(from string) (report.Input, error) {
-	var r io.Reader = e.In
+	r := e.In
 	if from != "-" {
 		f, err := os.Open(from)
 		if err != nil {

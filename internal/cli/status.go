@@ -60,8 +60,10 @@ func eventsOf(ctx context.Context, c client.Client, m *migration) ([]corev1.Even
 			return nil, err
 		}
 		for _, ev := range list.Items {
-			// Those of a pod from before are not this migration's.
-			if uid == m.UID || !eventTime(&ev).Before(m.CreationTimestamp.Time) {
+			// Those of a pod from before are not this migration's, and what the manager
+			// says of it on its pods, too, is there already.
+			before := eventTime(&ev).Before(m.CreationTimestamp.Time)
+			if uid == m.UID || !before && ev.ReportingController != managerName {
 				events = append(events, ev)
 			}
 		}

@@ -49,6 +49,9 @@ func writeStatus(w io.Writer, s story) {
 		line("Owner", "%s %s", o.Kind, o.Name)
 	}
 	line("Strategy", "%s", cmp.Or(st.Strategy, m.Spec.Strategy, v1alpha1.StrategyAuto))
+	if p := st.Policy; p != nil {
+		line("Policy", "%s", p.Name)
+	}
 	line("Phase", "%s", phase(m))
 	if reason, message := outcome(m); reason != "" {
 		line("Reason", "%s", strings.TrimRight(reason+": "+printable(message), ": "))
@@ -131,7 +134,7 @@ func writePhases(w io.Writer, s story) {
 	write := func(hop int32, times []v1alpha1.PhaseTime) {
 		for _, p := range times {
 			d := millis(p.DurationMillis)
-			if d == "" && !terminal(p.Phase) {
+			if d == "" && !isEnd(p.Phase) {
 				d = took(since(p.StartedAt.Time, s.now)) + " so far"
 			}
 			row(t, fmt.Sprintf("  %d", max(hop, 1)), string(p.Phase), p.StartedAt.UTC().Format("15:04:05.000"), d)
@@ -145,7 +148,7 @@ func writePhases(w io.Writer, s story) {
 	_ = t.Flush()
 }
 
-func terminal(p v1alpha1.MigrationPhase) bool {
+func isEnd(p v1alpha1.MigrationPhase) bool {
 	return p == v1alpha1.PhaseCompleted || p == v1alpha1.PhaseFailed
 }
 

@@ -7,6 +7,7 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/cli-runtime/pkg/genericiooptions"
 
 	"ms2m.dev/ms2m/api/v1alpha1"
 )
@@ -59,7 +60,7 @@ func TestFrame(t *testing.T) {
 func TestPainterRepaints(t *testing.T) {
 	var b strings.Builder
 	now := later
-	p := &painter{w: &b, now: func() time.Time { return now }, width: func() int { return 100 }}
+	p := &painter{canvas: canvas{w: &b, width: func() int { return 100 }}, now: func() time.Time { return now }}
 	m := fixture(t, "replaying")
 	queued := m.DeepCopy()
 	queued.Status.Queued = &v1alpha1.Queued{Reason: "MaxMigrations", Ahead: 2, Since: metav1.NewMicroTime(later)}
@@ -74,6 +75,25 @@ func TestPainterRepaints(t *testing.T) {
 	if strings.Join(got, "\n") != strings.Join(want, "\n") {
 		t.Errorf("the screen shows\n%s\nwant\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))
 	}
+}
+
+// TestBoard plays a terminal on which a node is emptied: a line for each pod that is on
+// its way or waits.
+func TestBoard(t *testing.T) {
+	var b strings.Builder
+	one, two, three := onNode("counter-0"), onNode("counter-11"), onNode("stays")
+	p := &plan{errands: []*errand{{pod: &one}, {pod: &two}, {pod: &three}}}
+	e := newEnv(genericiooptions.IOStreams{Out: &b}, "kubectl ms2m")
+	board := e.newBoard(p)
+	board.canvas, board.now = &canvas{w: &b, width: func() int { return 110 }}, func() time.Time { return later }
+	first, second := board.of(p.errands[0]), board.of(p.errands[1])
+	first.show(fixture(t, "replaying"))
+	board.say(p.errands[2], "Waiting", "for its budget")
+	second.show(fixture(t, "failed"))
+	second.tick()
+	first.show(fixture(t, "completed"))
+	second.show(fixture(t, "replaying"))
+	golden(t, "board.txt", strings.Join(screen(b.String()), "\n")+"\n")
 }
 
 // screen is what a terminal shows of an output that uses the few codes of painter.

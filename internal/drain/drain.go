@@ -57,7 +57,7 @@ type Answer struct {
 // is. unsaid is what it comes to if neither the pod nor its policy says. It can be asked
 // any number of times, of any number of processes: there is one migration at a time.
 func (d *Drainer) Ask(ctx context.Context, pod *corev1.Pod, unsaid v1alpha1.DrainPolicy, dryRun bool) (Answer, error) {
-	if pod.DeletionTimestamp != nil || pod.Spec.NodeName == "" || pod.Status.Phase == corev1.PodSucceeded || pod.Status.Phase == corev1.PodFailed {
+	if pod.DeletionTimestamp != nil || pod.Status.Phase == corev1.PodSucceeded || pod.Status.Phase == corev1.PodFailed {
 		return Answer{Message: "it does not run"}, nil
 	}
 	pol, err := lookup.Of(ctx, d.Client, d.Live, pod)
@@ -76,7 +76,11 @@ func (d *Drainer) Ask(ctx context.Context, pod *corev1.Pod, unsaid v1alpha1.Drai
 		return Answer{}, err
 	}
 	if m := moving(pod, list.Items); m != nil {
+		// Also of one that has no node yet: the ordinal that a StatefulSet makes again.
 		return Answer{Wait: true, Message: progress(m)}, nil
+	}
+	if pod.Spec.NodeName == "" {
+		return Answer{Message: "it does not run yet"}, nil
 	}
 	last, n := latest(pod.UID, list.Items)
 	if last != nil && last.Status.Phase == v1alpha1.PhaseCompleted {

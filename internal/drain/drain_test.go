@@ -142,6 +142,8 @@ func TestWebhook(t *testing.T) {
 		"it is a copy in the making": {objects: []client.Object{pod(), migration("mine", v1alpha1.PhaseRestoring, func(m *v1alpha1.StatefulMigration) {
 			m.Spec.SourcePod.Name, m.Status.TargetPodName = "other", "counter-0"
 		})}, code: waits, message: `"mine" moves it`},
+		"it is the ordinal made again": {objects: []client.Object{pod(func(p *corev1.Pod) { p.Spec.NodeName = "" }), migration("drain-old-uid-1", v1alpha1.PhaseRestoring)},
+			code: waits, message: `"drain-old-uid-1" moves it`},
 		"it queues": {objects: []client.Object{pod(), migration("drain-pod-uid-1", v1alpha1.PhasePending, func(m *v1alpha1.StatefulMigration) {
 			m.Status.Queued = &v1alpha1.Queued{Message: "5 migrations are active"}
 		})}, code: waits, message: "queues: 5 migrations are active"},

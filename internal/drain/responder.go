@@ -102,6 +102,8 @@ func (r *Responder) respond(ctx context.Context, e *lifecyclev1alpha1.Eviction) 
 	err := r.Live.Get(ctx, client.ObjectKey{Namespace: e.Namespace, Name: target.Name}, &pod)
 	answer := Answer{Message: fmt.Sprintf("the pod %q of the UID %s is gone", target.Name, target.UID)}
 	switch {
+	case err == nil && pod.UID == target.UID && pod.DeletionTimestamp != nil:
+		answer = Answer{Wait: true, Message: "the pod is going"}
 	case err == nil && pod.UID == target.UID:
 		// To name the responder in the pod is to ask for it, unless somebody says Evict.
 		if answer, err = r.Ask(ctx, &pod, v1alpha1.DrainMigrate, false); err != nil {

@@ -2,6 +2,7 @@ package report
 
 import (
 	"fmt"
+	"math"
 	"strconv"
 	"strings"
 
@@ -24,8 +25,8 @@ func charts(series []v1alpha1.Sample) (lag, rates *chart, err error) {
 	whole := max(series[len(series)-1].At.Sub(begin).Seconds(), 0.001)
 	var behind, arrival, replay []point
 	for _, s := range series {
-		x := s.At.Sub(begin).Seconds()
-		behind = append(behind, point{x, float64(s.LagMessages)})
+		x := min(max(s.At.Sub(begin).Seconds(), 0), whole)
+		behind = append(behind, point{x, float64(max(s.LagMessages, 0))})
 		for _, rate := range []struct {
 			text string
 			to   *[]point
@@ -34,8 +35,8 @@ func charts(series []v1alpha1.Sample) (lag, rates *chart, err error) {
 				continue
 			}
 			y, err := strconv.ParseFloat(rate.text, 64)
-			if err != nil {
-				return nil, nil, fmt.Errorf("status.series: a rate is %q: it must be a decimal", rate.text)
+			if err != nil || !(y >= 0) || math.IsInf(y, 0) {
+				return nil, nil, fmt.Errorf("status.series: a rate is %q: it must be a decimal, and not negative", rate.text)
 			}
 			*rate.to = append(*rate.to, point{x, y})
 		}

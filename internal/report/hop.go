@@ -92,7 +92,7 @@ func (v *hopView) timeline(h *v1alpha1.Hop, now time.Time) {
 	}
 	whole := max(end.Sub(begin), time.Millisecond)
 	place := func(from time.Time, d time.Duration, class string) piece {
-		x := min(100*from.Sub(begin).Seconds()/whole.Seconds(), 100-thinnest)
+		x := min(max(100*from.Sub(begin).Seconds()/whole.Seconds(), 0), 100-thinnest)
 		width := min(max(100*d.Seconds()/whole.Seconds(), thinnest), 100-x)
 		return piece{percent(x), percent(width), class}
 	}
@@ -203,15 +203,16 @@ func newParts(p *v1alpha1.Pauses) *parts {
 			raw{"begin", "from the manager's call to CRIU's start", n.BeginMillis},
 			raw{"freezing", "CRIU stops the process", n.FreezingMillis},
 			raw{"frozen", "CRIU reads its memory", n.FrozenMillis},
-			raw{"dump", "CRIU before and after", max(0, n.DumpMillis-n.FreezingMillis-n.FrozenMillis)},
+			raw{"dump", "CRIU before and after", n.DumpMillis - n.FreezingMillis - n.FrozenMillis},
 			raw{"thaw", "until the process may go on", n.ThawMillis})
 	}
 	if c.CallMillis != nil {
-		list = append(list, raw{"call", "the way of the call, and finding RESUME", max(0, *c.CallMillis)})
+		list = append(list, raw{"call", "the way of the call, and finding RESUME", *c.CallMillis})
 	}
 	var sum int64
-	for _, r := range list {
-		sum += r.ms
+	for i := range list {
+		list[i].ms = max(list[i].ms, 0)
+		sum += list[i].ms
 	}
 	x := 0.0
 	for i, r := range list {

@@ -56,9 +56,11 @@ func TestReport(t *testing.T) {
 	}
 }
 
+// outside finds what would load or run something.
+var outside = regexp.MustCompile(`(?i)<(script|iframe|object|embed|img|base)\b|\son\w+="|(src|href)="[^d]|url\(|@import`)
+
 // TestSelfContained: whatever is in a migration, its report loads and runs nothing.
 func TestSelfContained(t *testing.T) {
-	outside := regexp.MustCompile(`(?i)<(script|iframe|object|embed|img|base)\b|\son\w+="|(src|href)="[^d]|url\(|@import`)
 	for _, name := range []string{"completed", "two-hops", "replaying", "failed"} {
 		page := write(t, read(t, name))
 		if found := outside.FindString(page); found != "" {
@@ -75,6 +77,32 @@ func TestSelfContained(t *testing.T) {
 			t.Errorf("the page's policy does not let its own style in: want %s", want)
 		}
 	}
+}
+
+// FuzzReport: a file is read or refused, and what is read makes a page that runs nothing.
+func FuzzReport(f *testing.F) {
+	files, err := filepath.Glob("testdata/*.yaml")
+	if err != nil {
+		f.Fatal(err)
+	}
+	for _, file := range files {
+		data, err := os.ReadFile(file)
+		if err != nil {
+			f.Fatal(err)
+		}
+		f.Add(data)
+	}
+	f.Fuzz(func(t *testing.T, data []byte) {
+		in, err := report.Read(bytes.NewReader(data))
+		if err != nil {
+			return
+		}
+		in.Now = time.Date(2026, 11, 26, 12, 2, 0, 0, time.UTC)
+		var b bytes.Buffer
+		if report.Write(&b, in) == nil && outside.Match(b.Bytes()) {
+			t.Errorf("%q", outside.Find(b.Bytes()))
+		}
+	})
 }
 
 func TestBadInput(t *testing.T) {
@@ -94,9 +122,11 @@ func TestBadInput(t *testing.T) {
 			t.Errorf("%.40q: %v, want %q", text, err, want)
 		}
 	}
-	in := read(t, "completed")
-	in.Migration.Status.Series[2].ReplayRate = "fast"
-	if err := report.Write(&bytes.Buffer{}, in); err == nil || !strings.Contains(err.Error(), "status.series") {
-		t.Errorf("%v, want it to name status.series", err)
+	for _, rate := range []string{"fast", "NaN", "inf", "-1"} {
+		in := read(t, "completed")
+		in.Migration.Status.Series[2].ReplayRate = rate
+		if err := report.Write(&bytes.Buffer{}, in); err == nil || !strings.Contains(err.Error(), "status.series") {
+			t.Errorf("%q: %v, want it to name status.series", rate, err)
+		}
 	}
 }

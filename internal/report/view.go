@@ -200,6 +200,9 @@ func facts(m *v1alpha1.StatefulMigration) []Pair {
 	if o := s.Owner; o != nil {
 		add("Owner", o.Kind+" "+o.Name)
 	}
+	if s.Policy != nil {
+		add("Policy", fmt.Sprintf("%s (generation %d)", s.Policy.Name, s.Policy.Generation))
+	}
 	add("Container", s.Container)
 	add("UID", string(m.UID))
 	if i := s.CheckpointImage; i != nil {

@@ -200,12 +200,7 @@ func (s *store) criu(id, dir string) {
 
 func interpreter(t *testing.T, path string) string {
 	t.Helper()
-	f, err := elf.Open(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer f.Close()
-	section := f.Section(".interp")
+	section := open(t, path).Section(".interp")
 	if section == nil {
 		t.Fatalf("%s names no loader", path)
 	}
@@ -259,10 +254,19 @@ func (s *store) testPlatforms() {
 
 func machine(t *testing.T, path string) elf.Machine {
 	t.Helper()
+	return open(t, path).Machine
+}
+
+func open(t *testing.T, path string) *elf.File {
+	t.Helper()
 	f, err := elf.Open(path)
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer f.Close()
-	return f.Machine
+	t.Cleanup(func() {
+		if err := f.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return f
 }

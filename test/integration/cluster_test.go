@@ -3,6 +3,7 @@ package integration
 import (
 	"context"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"slices"
@@ -130,20 +131,28 @@ func apply(ctx context.Context, names ...string) error {
 		return err
 	}
 	defer f.Close()
-	d := yaml.NewYAMLOrJSONDecoder(f, 4096)
+	if err := applyFrom(ctx, f, names...); err != nil {
+		return fmt.Errorf("%s: %w", path, err)
+	}
+	return nil
+}
+
+// applyFrom creates what manifests have of these names, but no workload.
+func applyFrom(ctx context.Context, manifests io.Reader, names ...string) error {
+	d := yaml.NewYAMLOrJSONDecoder(manifests, 4096)
 	for {
 		u := &unstructured.Unstructured{}
 		if err := d.Decode(u); err != nil {
 			if err.Error() == "EOF" {
 				return nil
 			}
-			return fmt.Errorf("%s: %w", path, err)
+			return err
 		}
 		if kind := u.GetKind(); !slices.Contains(names, u.GetName()) || kind == "Deployment" || kind == "DaemonSet" {
 			continue
 		}
 		if err := kube.Create(ctx, u); err != nil {
-			return fmt.Errorf("%s: %w", path, err)
+			return err
 		}
 	}
 }

@@ -77,6 +77,10 @@ func run(m *testing.M) (code int, err error) {
 	// Nothing of it is to outlive the tests.
 	env.ControlPlane.Etcd = &envtest.Etcd{}
 	env.ControlPlane.Etcd.Configure().Set("unsafe-no-fsync", "true")
+	// An alpha API of Kubernetes 1.37, for drain_test.go.
+	env.ControlPlane.GetAPIServer().Configure().
+		Append("feature-gates", "EvictionRequestAPI=true").
+		Append("runtime-config", "lifecycle.k8s.io/v1alpha1=true")
 	if cfg, err = env.Start(); err != nil {
 		return 0, err
 	}
