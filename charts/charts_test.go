@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 
 	appsv1 "k8s.io/api/apps/v1"
@@ -197,9 +198,21 @@ var valueSets = []string{
 // userRoles are for people: the chart binds them to nobody.
 var userRoles = []string{"ms2m-viewer", "ms2m-editor", "ms2m-admin"}
 
+// rendered is what read has read: it takes helm a while, and each test looks at all.
+var rendered struct {
+	sync.Mutex
+	all []object
+}
+
 // read reads every object of the chart, for each set of values.
 func read(t *testing.T) (all []object) {
 	t.Helper()
+	rendered.Lock()
+	defer rendered.Unlock()
+	if len(rendered.all) > 0 {
+		return rendered.all
+	}
+	defer func() { rendered.all = all }()
 	for _, values := range valueSets {
 		objects := parse(t, values, render(t, "--set", values))
 		if len(objects) == 0 {
