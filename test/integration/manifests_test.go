@@ -32,6 +32,7 @@ func TestManifests(t *testing.T) {
 		"uninstall.yaml": readFile(t, "config/uninstall.yaml"),
 		"direct access, closed network": helm(t, "kubelet.access=direct,kubelet.caConfigMap=kubelets,networkPolicy.egress.restrict=true,networkPolicy.metricsFrom[0].namespaceSelector.matchLabels.team=ops,"+
 			"agent.criticalPodsQuota=500,uninstall.nodes=keep,crds.keep=false"),
+		"draining, guarded metrics": helm(t, "drain.webhook.enabled=true,drain.evictionRequests.enabled=true,metrics.secure=true,metrics.dashboard.enabled=true"),
 		"several replicas": helm(t, "manager.replicas=3,manager.podDisruptionBudget.maxUnavailable=50%,manager.priorityClassName=system-cluster-critical,manager.tolerations[0].operator=Exists,"+
 			"manager.pprofBindAddress=localhost:6060,rbac.aggregateEditorTo=edit,image.pullSecrets[0]=pull,manager.podLabels.a=b"),
 		"authorities, another distribution": helm(t, "registry.caBundle=-----BEGIN CERTIFICATE-----,broker.caBundle=-----BEGIN CERTIFICATE-----,registry.plainHTTP=true,"+
