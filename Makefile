@@ -84,7 +84,6 @@ vuln: ## known vulnerabilities that are called, as of the day pinned in tools/vu
 sbom: ## bills of materials (CycloneDX) of the programs, into dist/; the images have their own in /sbom.cdx.json
 	cd tools/sbom && go vet ./... && go test ./... && go build -o $(bin)/sbom .
 	go build -o $(bin)/ ./cmd/manager ./cmd/node-agent
-	cp cmd/kubectl-ms2m/kubectl_complete-ms2m $(bin)/
 	go build -tags '$(shim)' -o $(bin)/ ./cmd/containerd-shim-ms2m-v1
 	mkdir -p dist
 	$(bin)/sbom -name ms2m/manager -version $(version) $(bin)/manager >dist/manager.cdx.json
@@ -122,6 +121,7 @@ browser: ## the reports of kubectl ms2m in a real browser (SHOTS=directory for p
 
 .PHONY: e2e
 e2e: build ## migrations in two labs at once, asserted one by one (RUN=pattern, LABS=n)
+	hack/need.sh prometheus
 	go test -c -o $(bin)/e2e.test ./test/e2e
 	$(bin)/spread -bin $(bin) -labs $(or $(LABS),2) -run '$(or $(RUN),.)' -first '$(longest)' -- $(bin)/e2e.test -test.v -test.timeout 30m -chart $(chart)
 

@@ -61,6 +61,44 @@ func TestManifests(t *testing.T) {
 	}
 }
 
+// TestRestricted: manager and uninstaller may run where Pod Security enforces restricted; that it does
+// is shown by the agent, which may not.
+func TestRestricted(t *testing.T) {
+	t.Parallel()
+	namespace := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: "restricted", Labels: map[string]string{"pod-security.kubernetes.io/enforce": "restricted"}}}
+	if err := kube.Create(t.Context(), namespace); err != nil {
+		t.Fatal(err)
+	}
+	seen := 0
+	manifests := append(readFile(t, "config/install.yaml"), append([]byte("\n---\n"), readFile(t, "config/uninstall.yaml")...)...)
+	for dec := yaml.NewYAMLOrJSONDecoder(bytes.NewReader(manifests), 4096); ; {
+		var o struct {
+			Kind string `json:"kind"`
+			Spec struct {
+				Template corev1.PodTemplateSpec `json:"template"`
+			} `json:"spec"`
+		}
+		if err := dec.Decode(&o); errors.Is(err, io.EOF) {
+			break
+		} else if err != nil {
+			continue // a spec of another kind
+		}
+		if len(o.Spec.Template.Spec.Containers) == 0 {
+			continue
+		}
+		seen++
+		pod := &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Namespace: namespace.Name, GenerateName: "ms2m-"}, Spec: o.Spec.Template.Spec}
+		pod.Spec.PriorityClassName = "" // there may be none here
+		err := kube.Create(t.Context(), pod, client.DryRunAll)
+		if want := o.Kind == "DaemonSet"; want != apierrors.IsForbidden(err) || !want && err != nil {
+			t.Errorf("the pod of the %s: %v", o.Kind, err)
+		}
+	}
+	if seen != 3 {
+		t.Errorf("%d workloads were looked at, want manager, agent and uninstaller", seen)
+	}
+}
+
 func readFile(t *testing.T, path string) []byte {
 	t.Helper()
 	data, err := os.ReadFile(filepath.Join(root, path))
