@@ -128,7 +128,12 @@ type StatefulMigrationStatus struct {
 	// +optional
 	SourcePodUID types.UID `json:"sourcePodUID,omitempty"`
 
-	// sourceNode is the node that the pod leaves.
+	// originNode is the node that the pod was on when the migration began.
+	// +optional
+	OriginNode string `json:"originNode,omitempty"`
+
+	// sourceNode is the node of the present hop's source: originNode, and in the second
+	// hop of a StatefulSet's pod the shadow's.
 	// +optional
 	SourceNode string `json:"sourceNode,omitempty"`
 

@@ -286,7 +286,7 @@ type Deadlines struct {
 // +kubebuilder:resource:shortName=sm,categories=all
 // +kubebuilder:printcolumn:name="Phase",type=string,JSONPath=`.status.phase`
 // +kubebuilder:printcolumn:name="Pod",type=string,JSONPath=`.spec.sourcePod.name`
-// +kubebuilder:printcolumn:name="From",type=string,JSONPath=`.status.sourceNode`
+// +kubebuilder:printcolumn:name="From",type=string,JSONPath=`.status.originNode`
 // +kubebuilder:printcolumn:name="To",type=string,JSONPath=`.status.targetNode`
 // +kubebuilder:printcolumn:name="Lag",type=integer,JSONPath=`.status.lag.messages`
 // +kubebuilder:printcolumn:name="Pause ms",type=integer,JSONPath=`.status.pauses.handoverMillis`

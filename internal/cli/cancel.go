@@ -99,7 +99,7 @@ func cancelling(m *migration) string {
 	case m.Status.StartedAt == nil:
 		return fmt.Sprintf("%q had not begun: the pod %q was not touched", m.Name, pod)
 	case m.Status.Phase == v1alpha1.PhaseFinalizing:
-		return fmt.Sprintf("%q is at the hand-over: unless the copy writes COMMIT first, the pod %q goes on on %s", m.Name, pod, sourceNode(m))
+		return fmt.Sprintf("%q is at the hand-over: unless the copy writes COMMIT first, the pod %q goes on on %s", m.Name, pod, m.Status.OriginNode)
 	}
-	return fmt.Sprintf("%q is given up in %s: the pod %q goes on on %s, as if nothing had happened", m.Name, phase(m), pod, sourceNode(m))
+	return fmt.Sprintf("%q is given up in %s: the pod %q goes on on %s, as if nothing had happened", m.Name, phase(m), pod, m.Status.OriginNode)
 }

@@ -129,14 +129,6 @@ func phase(m *migration) string {
 	return string(s.Phase)
 }
 
-// source and target are the pods of the whole migration, over all hops.
-func sourceNode(m *migration) string {
-	if len(m.Status.Hops) > 0 {
-		return m.Status.Hops[0].SourceNode
-	}
-	return m.Status.SourceNode
-}
-
 func targetNode(m *migration) string {
 	if m.Status.TargetNode != "" {
 		return m.Status.TargetNode

@@ -21,7 +21,7 @@ const barWidth = 24
 // width. peak is the largest lag that was seen in this hop: the whole of the bar.
 func frame(m *migration, now time.Time, peak int64, width int) []string {
 	s := &m.Status
-	title := fmt.Sprintf("%s/%s  %s → %s", m.Namespace, m.Spec.SourcePod.Name, or(s.SourceNode, "?"), or(targetNode(m), "?"))
+	title := fmt.Sprintf("%s/%s  %s → %s", m.Namespace, m.Spec.SourcePod.Name, or(s.OriginNode, "?"), or(targetNode(m), "?"))
 	if s.Hop > 1 {
 		title += fmt.Sprintf("  (hand-over %d)", s.Hop)
 	}

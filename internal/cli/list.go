@@ -182,7 +182,7 @@ func (l *listing) cells(m *migration, now time.Time) []string {
 	if d, ok := whole(m, now); ok {
 		time = took(d)
 	}
-	cells := []string{m.Name, m.Spec.SourcePod.Name, sourceNode(m), targetNode(m), phase(m), lag, pause, time, age(m.CreationTimestamp, now)}
+	cells := []string{m.Name, m.Spec.SourcePod.Name, m.Status.OriginNode, targetNode(m), phase(m), lag, pause, time, age(m.CreationTimestamp, now)}
 	if l.wide {
 		reason, _ := outcome(m)
 		ahead, cutoff := "", ""

@@ -203,5 +203,5 @@ func stands(m *migration) string {
 	case slices.Contains(lost, reason):
 		return ""
 	}
-	return fmt.Sprintf("The pod %q goes on on %s, as if nothing had happened.", m.Spec.SourcePod.Name, or(sourceNode(m), "its node"))
+	return fmt.Sprintf("The pod %q goes on on %s, as if nothing had happened.", m.Spec.SourcePod.Name, or(m.Status.OriginNode, "its node"))
 }

@@ -125,7 +125,7 @@ func writePreflight(w io.Writer, m *migration) {
 	_ = t.Flush()
 	reason, message := outcome(m)
 	if m.Status.Phase == v1alpha1.PhaseCompleted {
-		fmt.Fprintf(w, "\nThe pod %q can be moved from %s (%s).\n", m.Spec.SourcePod.Name, or(m.Status.SourceNode, "its node"), or(m.Status.Strategy, "Auto"))
+		fmt.Fprintf(w, "\nThe pod %q can be moved from %s (%s).\n", m.Spec.SourcePod.Name, or(m.Status.OriginNode, "its node"), or(m.Status.Strategy, "Auto"))
 		return
 	}
 	fmt.Fprintf(w, "\nThe pod %q cannot be moved: %s: %s\n", m.Spec.SourcePod.Name, reason, printable(message))

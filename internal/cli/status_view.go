@@ -44,7 +44,7 @@ func writeStatus(w io.Writer, s story) {
 	}
 	line("Name", "%s/%s", m.Namespace, m.Name)
 	line("Pod", "%s → %s", m.Spec.SourcePod.Name, cmp.Or(st.TargetPodName, "?"))
-	line("Node", "%s → %s", cmp.Or(sourceNode(m), "?"), cmp.Or(targetNode(m), "any other"))
+	line("Node", "%s → %s", cmp.Or(m.Status.OriginNode, "?"), cmp.Or(targetNode(m), "any other"))
 	if o := st.Owner; o != nil {
 		line("Owner", "%s %s", o.Kind, o.Name)
 	}

@@ -171,7 +171,7 @@ func (p *planner) ready() Plan {
 func (p *planner) identify(container string) {
 	pod := p.Source.Pod
 	p.status.SourcePodName, p.status.SourcePodUID, p.status.SourceNode = pod.Name, pod.UID, pod.Spec.NodeName
-	p.status.Container = container
+	p.status.OriginNode, p.status.Container = pod.Spec.NodeName, container
 	p.status.Hop = 1
 }
 

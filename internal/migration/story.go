@@ -60,8 +60,12 @@ func (t *teller) turn() {
 	// does the end tells.
 	if c := t.turned(v1alpha1.ConditionReady, metav1.ConditionFalse); c != nil && c.Reason != ReasonNoLibrary &&
 		t.turned(v1alpha1.ConditionSucceeded, metav1.ConditionFalse) == nil {
-		t.tell(true, c.Reason, "Preflight", fmt.Sprintf("not ready yet, looked at again until deadlines.pendingSeconds (%d) have passed: %s",
-			t.object.Spec.Deadlines.PendingSeconds, advised(c.Reason, c.Message)), RoleSource)
+		seconds := ""
+		if t.after.Settings != nil { // a pod that was never seen has none
+			seconds = fmt.Sprintf(" (%d)", t.after.Settings.Deadlines.PendingSeconds)
+		}
+		t.tell(true, c.Reason, "Preflight", fmt.Sprintf("not ready yet, looked at again until deadlines.pendingSeconds%s have passed: %s",
+			seconds, advised(c.Reason, c.Message)), RoleSource)
 	}
 	was, now := t.before.Queued, t.after.Queued
 	switch {

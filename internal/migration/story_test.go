@@ -38,7 +38,10 @@ func TestStory(t *testing.T) {
 		"nothing": {},
 		"its lag": {after: func(m *v1alpha1.StatefulMigration) { m.Status.Lag = &v1alpha1.Lag{Messages: 3} }},
 		"a check that is not passed yet": {
-			after: is(v1alpha1.ConditionReady, metav1.ConditionFalse, migration.ReasonNodeNotReady, "node-b is not Ready"),
+			after: func(m *v1alpha1.StatefulMigration) {
+				m.Status.Settings = &v1alpha1.Settings{Deadlines: v1alpha1.Deadlines{PendingSeconds: 60}}
+				is(v1alpha1.ConditionReady, metav1.ConditionFalse, migration.ReasonNodeNotReady, "node-b is not Ready")(m)
+			},
 			want: []string{"Warning NodeNotReady/Preflight [source] not ready yet, looked at again until deadlines.pendingSeconds (60) have passed: " +
 				"node-b is not Ready. Choose another spec.targetNode, or see why the node is not Ready."},
 		},

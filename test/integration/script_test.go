@@ -153,7 +153,7 @@ func (s *script) run(ctx context.Context, m *v1alpha1.StatefulMigration) {
 	if !ok {
 		end = v1alpha1.PhaseCompleted
 	}
-	m.Status.SourceNode = s.node
+	m.Status.OriginNode, m.Status.SourceNode = s.node, s.node
 	phases := []v1alpha1.MigrationPhase{v1alpha1.PhasePending, v1alpha1.PhaseCheckpointing, v1alpha1.PhaseReplaying, v1alpha1.PhaseFinalizing, end}
 	switch {
 	case m.Spec.DryRun && end != v1alpha1.PhaseFailed:
