@@ -30,7 +30,10 @@ func TestProfiles(t *testing.T) {
 	ctx, stop := context.WithCancel(t.Context())
 	done := make(chan error, 1)
 	go func() { done <- mgr.Start(ctx) }()
-	defer func() { stop(); <-done }()
+	defer func() {
+		stop()
+		<-done
+	}()
 	for tick, end := time.NewTicker(10*time.Millisecond), time.After(10*time.Second); ; {
 		response, err := http.Get("http://" + address + "/debug/pprof/goroutine?debug=1")
 		if err == nil {
