@@ -84,7 +84,6 @@ vuln: ## known vulnerabilities that are called, as of the day pinned in tools/vu
 sbom: ## bills of materials (CycloneDX) of the programs, into dist/; the images have their own in /sbom.cdx.json
 	cd tools/sbom && go vet ./... && go test ./... && go build -o $(bin)/sbom .
 	go build -o $(bin)/ ./cmd/manager ./cmd/node-agent
-	cp cmd/kubectl-ms2m/kubectl_complete-ms2m $(bin)/
 	go build -tags '$(shim)' -o $(bin)/ ./cmd/containerd-shim-ms2m-v1
 	mkdir -p dist
 	$(bin)/sbom -name ms2m/manager -version $(version) $(bin)/manager >dist/manager.cdx.json

@@ -9,9 +9,9 @@ import (
 	"io"
 	"os"
 	"os/exec"
-	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 
 	appsv1 "k8s.io/api/apps/v1"
@@ -197,11 +197,28 @@ var valueSets = []string{
 // userRoles are for people: the chart binds them to nobody.
 var userRoles = []string{"ms2m-viewer", "ms2m-editor", "ms2m-admin"}
 
+// rendered is what the chart is with each set of values; all tests look at the same.
+var rendered = sync.OnceValues(func() (map[string][]byte, error) {
+	all := map[string][]byte{}
+	for _, values := range valueSets {
+		out, err := helm("template", "ms2m", "ms2m", "--namespace", "ms2m-system", "--set", values)
+		if err != nil {
+			return nil, fmt.Errorf("%q: %w: %s", values, err, out)
+		}
+		all[values] = out
+	}
+	return all, nil
+})
+
 // read reads every object of the chart, for each set of values.
 func read(t *testing.T) (all []object) {
 	t.Helper()
-	for _, values := range valueSets {
-		objects := parse(t, values, render(t, "--set", values))
+	manifests, err := rendered()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for values, out := range manifests {
+		objects := parse(t, values, out)
 		if len(objects) == 0 {
 			t.Fatalf("no objects with %q", values)
 		}
@@ -210,31 +227,38 @@ func read(t *testing.T) (all []object) {
 	return all
 }
 
-// render is what helm makes of the chart. It is the one that tools/helm pins.
+// render is what helm makes of the chart.
 func render(t *testing.T, args ...string) []byte {
 	t.Helper()
-	out, err := helm(append([]string{"template", "ms2m", chart(t), "--namespace", "ms2m-system"}, args...)...)
+	out, err := helm(append([]string{"template", "ms2m", "ms2m", "--namespace", "ms2m-system"}, args...)...)
 	if err != nil {
 		t.Fatalf("%v: %s", err, out)
 	}
 	return out
 }
 
-// helm runs helm and returns all that it says.
-func helm(args ...string) ([]byte, error) {
-	cmd := exec.Command("go", append([]string{"tool", "helm"}, args...)...)
-	cmd.Dir = "../tools/helm"
-	cmd.Env = append(os.Environ(), "CGO_ENABLED=0") // as the Makefile: there is one build of it, then
-	return cmd.CombinedOutput()
-}
-
-func chart(t *testing.T) string {
-	t.Helper()
-	path, err := filepath.Abs("ms2m")
-	if err != nil {
-		t.Fatal(err)
+// program is the helm that tools/helm pins: where Go keeps it once it has been run.
+var program = sync.OnceValues(func() (string, error) {
+	var path []byte
+	for _, args := range [][]string{{"tool", "helm", "version"}, {"tool", "-n", "helm"}} {
+		cmd := exec.Command("go", args...)
+		cmd.Dir = "../tools/helm"
+		cmd.Env = append(os.Environ(), "CGO_ENABLED=0") // as the Makefile: there is one build of it, then
+		var err error
+		if path, err = cmd.Output(); err != nil {
+			return "", fmt.Errorf("%v: %w", cmd, err)
+		}
 	}
-	return path
+	return strings.TrimSpace(string(path)), nil
+})
+
+// helm returns all that it says.
+func helm(args ...string) ([]byte, error) {
+	path, err := program()
+	if err != nil {
+		return nil, err
+	}
+	return exec.Command(path, args...).CombinedOutput()
 }
 
 func parse(t *testing.T, values string, manifests []byte) (all []object) {

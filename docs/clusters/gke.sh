@@ -52,7 +52,8 @@ ask() {
 create() {
   run gcloud services enable container.googleapis.com artifactregistry.googleapis.com --project "$project"
   if absent "${cluster[@]}"; then
-    run gcloud container clusters create "$name" --project "$project" --zone "$zone" --release-channel regular \
+    # Of the channels, the one that has Kubernetes 1.36 first.
+    run gcloud container clusters create "$name" --project "$project" --zone "$zone" --release-channel rapid \
       --image-type UBUNTU_CONTAINERD --machine-type e2-standard-4 --num-nodes 3
   fi
   credentials
@@ -79,9 +80,11 @@ nodes() {
   [ -z "$dry" ] || return 0
   local unfit
   unfit=$(kubectl get nodes --output json | jq -r '.items[] | .metadata.name as $name | .status.nodeInfo
-    | select((.containerRuntimeVersion | test("^containerd://([2-9]|[1-9][0-9])[.]") | not) or (.osImage | startswith("Ubuntu") | not))
-    | "\($name) has \(.containerRuntimeVersion) and \(.osImage)"')
-  [ -z "$unfit" ] || die "MS2M needs containerd 2 (GKE 1.33 or later) and Ubuntu (UBUNTU_CONTAINERD): $unfit"
+    | select((.kubeletVersion | test("^v1[.](3[6-9]|[4-9][0-9])[.]") | not)
+      or (.containerRuntimeVersion | test("^containerd://([2-9]|[1-9][0-9])[.]") | not)
+      or (.osImage | startswith("Ubuntu") | not))
+    | "\($name) has \(.kubeletVersion), \(.containerRuntimeVersion) and \(.osImage)"')
+  [ -z "$unfit" ] || die "MS2M needs Kubernetes 1.36, containerd 2 and Ubuntu (UBUNTU_CONTAINERD): $unfit"
 }
 
 install() {

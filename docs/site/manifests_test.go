@@ -6,12 +6,19 @@ import (
 	"strings"
 	"testing"
 
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/yaml"
 
 	"ms2m.dev/ms2m/api/v1alpha1"
 )
 
-// TestManifests: every StatefulMigration in the docs and the samples is one, field by field.
+// kinds are those that the docs have manifests of.
+var kinds = map[string]func() any{
+	"StatefulMigration": func() any { return &v1alpha1.StatefulMigration{} },
+	"MigrationPolicy":   func() any { return &v1alpha1.MigrationPolicy{} },
+}
+
+// TestManifests: every manifest of ours in the docs and the samples is one, field by field.
 func TestManifests(t *testing.T) {
 	texts := map[string]string{}
 	for _, p := range load(t) {
@@ -32,18 +39,27 @@ func TestManifests(t *testing.T) {
 		}
 		texts[file] = string(text)
 	}
-	looked := 0
+	looked := map[string]int{}
 	for where, text := range texts {
-		if !strings.Contains(text, "kind: StatefulMigration") {
-			continue
-		}
-		looked++
-		if err := yaml.UnmarshalStrict([]byte(text), &v1alpha1.StatefulMigration{}); err != nil {
-			t.Errorf("%s: %v", where, err)
+		for document := range strings.SplitSeq(text, "\n---\n") {
+			var kind metav1.TypeMeta
+			if err := yaml.Unmarshal([]byte(document), &kind); err != nil {
+				t.Errorf("%s: %v", where, err)
+			}
+			empty, ok := kinds[kind.Kind]
+			if !ok {
+				continue
+			}
+			looked[kind.Kind]++
+			if err := yaml.UnmarshalStrict([]byte(document), empty()); err != nil {
+				t.Errorf("%s: %v", where, err)
+			}
 		}
 	}
-	if looked < 3 {
-		t.Errorf("only %d manifests", looked)
+	for kind := range kinds {
+		if looked[kind] == 0 {
+			t.Errorf("no %s", kind)
+		}
 	}
 }
 

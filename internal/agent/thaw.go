@@ -336,15 +336,27 @@ func (t *thaw) end(ctx context.Context, c metav1.Condition) {
 		said = append(said, dumped)
 	}
 	if t.stats != nil && !t.thawed.IsZero() {
-		times = &v1alpha1.CheckpointTimes{
-			BeginMillis: t.frozen.Sub(t.begun).Milliseconds(), DumpMillis: t.dumped.Sub(t.frozen).Milliseconds(),
-			FreezingMillis: t.stats.Freezing.Milliseconds(), FrozenMillis: t.stats.Frozen.Milliseconds(),
-			ThawMillis: t.thawed.Sub(t.dumped).Milliseconds(),
-		}
+		times = parts(t.begun, t.frozen, t.dumped, t.thawed, *t.stats)
 	}
 	log.FromContext(ctx).Info("checkpoint attended", "early", t.early, "complete", c.Status, "reason", c.Reason, "message", c.Message)
 	if err := t.say(ctx, t.transfer, times, said...); err != nil && ctx.Err() == nil {
 		// The manager does without the checkpoint, then.
 		log.FromContext(ctx).Error(err, "say how the checkpoint went")
+	}
+}
+
+// parts are the parts of a checkpoint. On a node that is at its limit the agent learns late
+// of CRIU's first step; CRIU's own figures say by when it must have been at work.
+func parts(begun, frozen, dumped, thawed time.Time, criu checkpoint.Stats) *v1alpha1.CheckpointTimes {
+	if latest := dumped.Add(-criu.Freezing - criu.Frozen); frozen.After(latest) {
+		frozen = latest
+	}
+	if frozen.Before(begun) {
+		frozen = begun
+	}
+	return &v1alpha1.CheckpointTimes{
+		BeginMillis: frozen.Sub(begun).Milliseconds(), DumpMillis: dumped.Sub(frozen).Milliseconds(),
+		FreezingMillis: criu.Freezing.Milliseconds(), FrozenMillis: criu.Frozen.Milliseconds(),
+		ThawMillis: thawed.Sub(dumped).Milliseconds(),
 	}
 }

@@ -113,7 +113,22 @@ func (e *env) evacuate(ctx context.Context, c client.WithWatch, name string, cho
 	if err := e.carry(ctx, c, p, o); err != nil {
 		return err
 	}
+	if !o.wait {
+		return e.begun(p)
+	}
 	return e.remains(ctx, c, p, chosen)
+}
+
+// begun says which pods are not on their way, when nobody waits for those that are.
+func (e *env) begun(p *plan) error {
+	stay := p.stay()
+	for _, r := range stay {
+		fmt.Fprintf(e.Out, "  not begun: %s: %s\n", r.name(), r.why)
+	}
+	if len(stay) > 0 {
+		return failed("%d of %d pods are not on their way", len(stay), len(p.errands))
+	}
+	return nil
 }
 
 // cordon makes a node take no more pods, or take them again. It reports whether that

@@ -32,6 +32,8 @@ func row(w io.Writer, cells ...string) {
 // took is a duration of which the parts of seconds matter.
 func took(d time.Duration) string {
 	switch {
+	case d < time.Second:
+		return fmt.Sprintf("%d ms", d.Milliseconds())
 	case d < 10*time.Second:
 		return fmt.Sprintf("%.2f s", d.Seconds())
 	case d < time.Minute:

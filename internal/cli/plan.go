@@ -122,7 +122,7 @@ func (p *plan) write(w io.Writer) {
 		_ = t.Flush()
 	}
 	if len(p.rest) > 0 {
-		fmt.Fprintf(w, "Not MS2M's, for kubectl drain (%d): %s\n", len(p.rest), names(p.rest))
+		fmt.Fprintf(w, "Not moved by MS2M, for kubectl drain (%d): %s\n", len(p.rest), names(p.rest))
 	}
 	if len(p.errands) == 0 {
 		fmt.Fprintf(w, "There is no pod on %s that MS2M moves (none has the annotation %s).\n", p.node, v1alpha1.AnnotationQueueName)

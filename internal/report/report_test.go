@@ -45,6 +45,7 @@ func TestReport(t *testing.T) {
 		"completed": {"9.24 s", "284 ms", "90 ms", "1\u202f602", "903", "CaughtUp: 99.935/s arrived", "frozen</strong> 107 ms", "Readiness probe failed", "409.6 KiB"},
 		"two-hops":  {"Hand-over 1", "Hand-over 2", "stock-0-m5520ac → stock-0", "2 attempts", "700.0 MiB"},
 		"replaying": {"so far", "237 at last"},
+		"outpaced":  {"Outpaced: 357.308/s arrived", "3.18 s"}, // as it was in the lab
 		"failed":    {"NotEnoughDisk", "&lt;script&gt;alert(1)"},
 	} {
 		page := write(t, read(t, name))

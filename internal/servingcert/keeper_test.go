@@ -67,7 +67,7 @@ func (w *world) calls(k *servingcert.Keeper) error {
 	roots.AppendCertsFromPEM(w.hook.Webhooks[0].ClientConfig.CABundle)
 	conn, err := tls.Dial("tcp", server.Listener.Addr().String(), &tls.Config{RootCAs: roots, ServerName: host, Time: w.clock.Now})
 	if err == nil {
-		conn.Close()
+		_ = conn.Close()
 	}
 	return err
 }

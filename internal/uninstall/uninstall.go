@@ -63,7 +63,7 @@ func (u *Uninstaller) Run(ctx context.Context) error {
 		return nil
 	}
 	if err := u.cleanNodes(ctx); err != nil {
-		return fmt.Errorf("%w\nThe manager is stopped. Once that is settled, uninstall again; or upgrade, to have MS2M back", err)
+		return fmt.Errorf("%w\nThe manager is stopped. Once that is settled, uninstall again; or upgrade (helm upgrade --force-conflicts), to have MS2M back", err)
 	}
 	return nil
 }

@@ -31,7 +31,8 @@ func cluster(t *testing.T, stuck string, more ...client.Object) *Uninstaller {
 		t.Fatal(err)
 	}
 	template := corev1.PodTemplateSpec{Spec: corev1.PodSpec{Containers: []corev1.Container{{Name: "x", Args: []string{"--a"}}}}}
-	objects := append(more,
+	objects := slices.Clone(more)
+	objects = append(objects,
 		&appsv1.Deployment{ObjectMeta: metav1.ObjectMeta{Namespace: "ms2m", Name: manager}, Spec: appsv1.DeploymentSpec{Replicas: ptr.To(int32(2)), Template: template}},
 		&appsv1.DaemonSet{ObjectMeta: metav1.ObjectMeta{Namespace: "nodes", Name: v1alpha1.AgentName}, Spec: appsv1.DaemonSetSpec{Template: template},
 			Status: appsv1.DaemonSetStatus{DesiredNumberScheduled: 2}})

@@ -66,6 +66,7 @@ func (l *Lab) values() ([]byte, error) {
 		"agent":   image(l.Images.Agent),
 		// It signed the registry's certificate as well as the API server's.
 		"registry": tree{"caBundle": string(l.authority)},
+		"drain":    tree{"webhook": tree{"enabled": true}},
 	})
 }
 

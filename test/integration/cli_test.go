@@ -210,6 +210,25 @@ func TestCLIEvacuates(t *testing.T) {
 	user.want(2, []string{"evacuate", "no-" + s.node}, "there is no node", "did you mean "+s.node)
 }
 
+// TestCLIEvacuatesAside: who does not wait hears what has begun and what has not.
+func TestCLIEvacuatesAside(t *testing.T) {
+	t.Parallel()
+	s := newScript(t)
+	user := newTerminal(t, s.namespace)
+	s.pod("slow", annotated("slow"))
+	s.play("slow", v1alpha1.PhaseReplaying)
+	user.want(0, []string{"evacuate", s.node, "--dry-run=client"}, "slow", "yes")
+	user.want(0, []string{"evacuate", s.node, "--wait=false"}, "cordoned", "Begun", "status -n "+s.namespace)
+	s.pod("alone", func(p *corev1.Pod) { annotated("alone")(p); p.Labels = map[string]string{"app": "alone"} })
+	s.sequential("alone")
+	s.budget("alone", false)
+	user.want(1, []string{"evacuate", s.node, "--wait=false"}, "on its way: migration", "not begun: "+s.namespace+"/alone: it needs --wait", "1 of 2 pods are not on their way")
+	user.want(3, []string{"evacuate", s.node, "--timeout", "3s"}, "Waiting", "what has begun goes on", "cancel -n "+s.namespace, "stays cordoned")
+	if got := s.moved(); len(got) > 0 {
+		t.Errorf("moved: %v", got)
+	}
+}
+
 // TestCLIListWatches: a line is printed for each change.
 func TestCLIListWatches(t *testing.T) {
 	t.Parallel()

@@ -32,6 +32,7 @@ func TestManifests(t *testing.T) {
 		"uninstall.yaml": readFile(t, "config/uninstall.yaml"),
 		"direct access, closed network": helm(t, "kubelet.access=direct,kubelet.caConfigMap=kubelets,networkPolicy.egress.restrict=true,networkPolicy.metricsFrom[0].namespaceSelector.matchLabels.team=ops,"+
 			"agent.criticalPodsQuota=500,uninstall.nodes=keep,crds.keep=false"),
+		"draining, guarded metrics": helm(t, "drain.webhook.enabled=true,drain.evictionRequests.enabled=true,metrics.secure=true,metrics.dashboard.enabled=true"),
 		"several replicas": helm(t, "manager.replicas=3,manager.podDisruptionBudget.maxUnavailable=50%,manager.priorityClassName=system-cluster-critical,manager.tolerations[0].operator=Exists,"+
 			"manager.pprofBindAddress=localhost:6060,rbac.aggregateEditorTo=edit,image.pullSecrets[0]=pull,manager.podLabels.a=b"),
 		"authorities, another distribution": helm(t, "registry.caBundle=-----BEGIN CERTIFICATE-----,broker.caBundle=-----BEGIN CERTIFICATE-----,registry.plainHTTP=true,"+
@@ -58,6 +59,44 @@ func TestManifests(t *testing.T) {
 		if n < 5 {
 			t.Errorf("%s: %d objects", name, n)
 		}
+	}
+}
+
+// TestRestricted: manager and uninstaller may run where Pod Security enforces restricted; that it does
+// is shown by the agent, which may not.
+func TestRestricted(t *testing.T) {
+	t.Parallel()
+	namespace := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: "restricted", Labels: map[string]string{"pod-security.kubernetes.io/enforce": "restricted"}}}
+	if err := kube.Create(t.Context(), namespace); err != nil {
+		t.Fatal(err)
+	}
+	seen := 0
+	manifests := append(readFile(t, "config/install.yaml"), append([]byte("\n---\n"), readFile(t, "config/uninstall.yaml")...)...)
+	for dec := yaml.NewYAMLOrJSONDecoder(bytes.NewReader(manifests), 4096); ; {
+		var o struct {
+			Kind string `json:"kind"`
+			Spec struct {
+				Template corev1.PodTemplateSpec `json:"template"`
+			} `json:"spec"`
+		}
+		if err := dec.Decode(&o); errors.Is(err, io.EOF) {
+			break
+		} else if err != nil {
+			continue // a spec of another kind
+		}
+		if len(o.Spec.Template.Spec.Containers) == 0 {
+			continue
+		}
+		seen++
+		pod := &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Namespace: namespace.Name, GenerateName: "ms2m-"}, Spec: o.Spec.Template.Spec}
+		pod.Spec.PriorityClassName = "" // there may be none here
+		err := kube.Create(t.Context(), pod, client.DryRunAll)
+		if want := o.Kind == "DaemonSet"; want != apierrors.IsForbidden(err) || !want && err != nil {
+			t.Errorf("the pod of the %s: %v", o.Kind, err)
+		}
+	}
+	if seen != 3 {
+		t.Errorf("%d workloads were looked at, want manager, agent and uninstaller", seen)
 	}
 }
 

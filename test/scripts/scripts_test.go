@@ -224,18 +224,19 @@ func (m machine) realJQ() {
 }
 
 func TestGKENodes(t *testing.T) {
-	const node = `{"metadata": {"name": "NAME"}, "status": {"nodeInfo": {"containerRuntimeVersion": "containerd://VERSION", "osImage": "OS"}}}`
+	const node = `{"metadata": {"name": "NAME"}, "status": {"nodeInfo": {"kubeletVersion": "KUBELET", "containerRuntimeVersion": "containerd://VERSION", "osImage": "OS"}}}`
 	nodes := func(lines ...string) string {
 		var items []string
 		for _, l := range lines {
 			f := strings.Split(l, " ")
-			items = append(items, strings.NewReplacer("NAME", f[0], "VERSION", f[1], "OS", f[2]).Replace(node))
+			items = append(items, strings.NewReplacer("NAME", f[0], "KUBELET", f[1], "VERSION", f[2], "OS", f[3]).Replace(node))
 		}
 		return "kubectl get nodes *|0|{\"items\": [" + strings.Join(items, ", ") + "]}\n"
 	}
 	for answers, want := range map[string]string{
-		nodes("a 2.0.7 Ubuntu", "b 10.1.0 Ubuntu"):                  "",
-		nodes("a 2.0.7 Ubuntu", "b 1.7.24 Ubuntu", "c 2.0.7 Other"): "containerd 2 (GKE 1.33 or later) and Ubuntu (UBUNTU_CONTAINERD): b has containerd://1.7.24 and Ubuntu\nc has containerd://2.0.7 and Other",
+		nodes("a v1.36.0-gke.1 2.0.7 Ubuntu", "b v1.40.1 10.1.0 Ubuntu"): "",
+		nodes("a v1.37.2 2.0.7 Ubuntu", "b v1.37.2 1.7.24 Ubuntu", "c v1.37.2 2.0.7 Other", "d v1.35.9-gke.1 2.0.7 Ubuntu"): "MS2M needs Kubernetes 1.36, containerd 2 and Ubuntu (UBUNTU_CONTAINERD): " +
+			"b has v1.37.2, containerd://1.7.24 and Ubuntu\nc has v1.37.2, containerd://2.0.7 and Other\nd has v1.35.9-gke.1, containerd://2.0.7 and Ubuntu\n",
 	} {
 		m := newMachine(t, answers, cloud...)
 		m.realJQ()
