@@ -7,8 +7,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
@@ -239,12 +241,21 @@ func render(t *testing.T, args ...string) []byte {
 
 // program is the helm that tools/helm pins: where Go keeps it once it has been run.
 var program = sync.OnceValues(func() (string, error) {
+	// Go takes the result of an earlier run for this one's unless it sees what was read.
+	err := filepath.WalkDir("ms2m", func(path string, d fs.DirEntry, err error) error {
+		if err == nil && !d.IsDir() {
+			_, err = os.ReadFile(path)
+		}
+		return err
+	})
+	if err != nil {
+		return "", err
+	}
 	var path []byte
 	for _, args := range [][]string{{"tool", "helm", "version"}, {"tool", "-n", "helm"}} {
 		cmd := exec.Command("go", args...)
 		cmd.Dir = "../tools/helm"
 		cmd.Env = append(os.Environ(), "CGO_ENABLED=0") // as the Makefile: there is one build of it, then
-		var err error
 		if path, err = cmd.Output(); err != nil {
 			return "", fmt.Errorf("%v: %w", cmd, err)
 		}

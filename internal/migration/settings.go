@@ -19,6 +19,9 @@ func settingsOf(f Facts) v1alpha1.Settings {
 
 // noteSettings notes what holds, and by which policy, while the migration has not begun.
 func (p *planner) noteSettings() {
+	if p.Source.Pod == nil && p.status.Settings != nil {
+		return // whose policy it is cannot be seen any more, and the end goes by it, too
+	}
 	settings := p.settings
 	p.status.Settings, p.status.Policy = &settings, nil
 	if pol := p.MigrationPolicy; pol != nil {

@@ -71,6 +71,13 @@ func TestPolicy(t *testing.T) {
 					t.Errorf("%+v", c)
 				}
 			}},
+		{name: "its pod goes while it queues", change: all(governed(func(s *v1alpha1.MigrationPolicySpec) { s.Defaults.TTLSecondsAfterFinished = ptr.To[int32](5) }),
+			queues, func(f *migration.Facts) { f.Source.Pod, f.MigrationPolicy = nil, nil }), action: "ended", phase: v1alpha1.PhaseFailed, reason: migration.ReasonPodNotFound,
+			check: func(t *testing.T, p migration.Plan) {
+				if ttl := p.Status.Settings.TTLSecondsAfterFinished; ttl == nil || *ttl != 5 || p.Status.Policy == nil {
+					t.Errorf("%+v, %+v", p.Status.Policy, p.Status.Settings)
+				}
+			}},
 		{name: "edited while it queues", change: all(queues, governed(func(s *v1alpha1.MigrationPolicySpec) { s.Bounds.MaxMigrations = 2 })),
 			phase: v1alpha1.PhasePending, check: func(t *testing.T, p migration.Plan) {
 				if p.Status.Settings.MaxMigrations != 2 || p.Status.Policy.Name != "calm" {

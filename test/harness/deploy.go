@@ -42,7 +42,7 @@ func (l *Lab) Deploy(ctx context.Context, dir string, set ...string) error {
 		"upgrade", "--install", release, dir, "--namespace", SystemNamespace, "--values", "-",
 		// What a test has changed goes.
 		"--server-side=true", "--force-conflicts",
-		// Helm's own --wait looks too seldom; rolledOut also waits for what an update replaces.
+		// rolledOut waits also for what an update replaces, and says what the pods look like.
 		"--wait=hookOnly", "--timeout", rolloutTimeout.String(),
 	}
 	for _, s := range set {
