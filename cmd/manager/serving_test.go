@@ -28,9 +28,15 @@ func TestProfiles(t *testing.T) {
 		t.Fatal(err)
 	}
 	ctx, stop := context.WithCancel(t.Context())
-	done := make(chan error, 1)
-	go func() { done <- mgr.Start(ctx) }()
-	defer func() { stop(); <-done }()
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		_ = mgr.Start(ctx) // it is stopped in the middle of looking for the API server
+	}()
+	defer func() {
+		stop()
+		<-done
+	}()
 	for tick, end := time.NewTicker(10*time.Millisecond), time.After(10*time.Second); ; {
 		response, err := http.Get("http://" + address + "/debug/pprof/goroutine?debug=1")
 		if err == nil {

@@ -135,7 +135,7 @@ func (in *Instance) obeyCopy(d handover.Decision) {
 	case d == handover.Aborted, in.Sequential && in.gaveUp:
 		in.State = handover.Void
 	case !in.Sequential, in.State == handover.Replaying && in.AtEnd:
-		in.State = handover.Live
+		in.State, in.AtEnd = handover.Live, false // a copy of it, in the next hop, has its end before it
 	}
 }
 

@@ -40,8 +40,10 @@ func (a *Agent) Leg(direction v1alpha1.TransferDirection, result string, took ti
 	a.legs.WithLabelValues(string(direction), result).Observe(took.Seconds())
 }
 
-// Pushed and Pulled count bytes.
+// Pushed counts bytes of an image that is in its repository now.
 func (a *Agent) Pushed(bytes int64) { a.moved.WithLabelValues("push").Add(float64(bytes)) }
+
+// Pulled counts bytes of an image that came from there.
 func (a *Agent) Pulled(bytes int64) { a.moved.WithLabelValues("pull").Add(float64(bytes)) }
 
 // Node shows what lies on a node, and whether it can restore, at the moment of a scrape.
