@@ -42,15 +42,16 @@ func evaluate(ctx context.Context, o options) (err error) {
 	if err := lab.Deploy(ctx, o.chart); err != nil {
 		return fmt.Errorf("deploy MS2M: %w", err)
 	}
-	e.rounds(ctx, &r)
-	if r.Floor, err = e.measureFloor(ctx, r.Runs); err != nil {
-		r.Floor.Missing = err.Error()
-	}
+	failed := e.rounds(ctx, &r)
 	r.Notes = []string{
 		fmt.Sprintf("%d MiB of noise in the service's memory; cut-off %d s; %v of load before each move, %v after it; load average at the end %s",
 			o.ballast, o.cutoff, o.warm, o.after, loadAverage()),
 	}
+	if planned := o.repeats * len(o.cases()); len(r.Runs) < planned {
+		r.Notes = append(r.Notes, fmt.Sprintf("**it was broken off** when %d of %d runs were made", len(r.Runs), planned))
+	}
 	err = write(o.out, r)
+	err = errors.Join(err, failed)
 	fmt.Printf("%s: %d runs\n", filepath.Join(o.out, "report.md"), len(r.Runs))
 	if ctx.Err() != nil {
 		return errors.Join(err, context.Cause(ctx))
@@ -63,13 +64,19 @@ func evaluate(ctx context.Context, o options) (err error) {
 	return err
 }
 
-func (e *evaluation) rounds(ctx context.Context, r *report.Report) {
+// rounds measures, the floor at the beginning of each round: what it costs is of the
+// same hour as the runs. That the floor could not be measured does not end it.
+func (e *evaluation) rounds(ctx context.Context, r *report.Report) (failed error) {
 	all := e.order()
 	for i, round := range all {
+		if err := e.measureFloor(ctx, &r.Floor); err != nil && ctx.Err() == nil {
+			failed = errors.Join(failed, err)
+			r.Floor.Missing = err.Error()
+		}
 		for _, c := range round {
 			run := e.run(ctx, c, len(r.Runs)+1, i+1)
 			if ctx.Err() != nil {
-				return // it was cut off, and says nothing
+				return failed // it was cut off, and says nothing
 			}
 			r.Runs = append(r.Runs, run)
 			fmt.Printf("%4d/%d  %-22s %6g/s %v  %s\n", run.Number, len(all)*len(round), c.Way, c.Rate, c.Work, told(run))
@@ -79,6 +86,7 @@ func (e *evaluation) rounds(ctx context.Context, r *report.Report) {
 			}
 		}
 	}
+	return failed
 }
 
 // told is a run in a line.

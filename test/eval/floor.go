@@ -22,32 +22,28 @@ var floorScript string
 // roundTrips are measured one after the other.
 const roundTrips = 200
 
+// bare is what the service's process holds besides the noise, about.
+const bare = 4 << 20
+
 // measureFloor measures what dump, copy, restore and a message take by themselves, with
-// as much memory as the service's checkpoints held.
-func (e *evaluation) measureFloor(ctx context.Context, runs []report.Run) (report.Floor, error) {
-	bytes := int64(e.ballast) << 20
-	for _, r := range runs {
-		if r.Way == report.Pod && r.Failed == "" {
-			bytes = r.Archive
-			break
-		}
-	}
-	var f report.Floor
+// as much memory as the service has. What one round adds is kept if a later one fails.
+func (e *evaluation) measureFloor(ctx context.Context, f *report.Floor) error {
+	bytes := int64(e.ballast)<<20 + bare
 	for range e.floor {
-		out, err := e.lab.Exec(ctx, harness.NodeA, "sh", "-c", floorScript, "floor", strconv.FormatInt(max(bytes, 1), 10))
+		out, err := e.lab.Exec(ctx, harness.NodeA, "sh", "-c", floorScript, "floor", strconv.FormatInt(bytes, 10))
 		if err != nil {
-			return report.Floor{}, fmt.Errorf("CRIU by itself: %w", err)
+			return fmt.Errorf("CRIU by itself: %w", err)
 		}
 		n, err := numbers(out)
 		if err != nil {
-			return report.Floor{}, err
+			return err
 		}
 		f.Bytes = n[0]
 		f.Dump, f.Copy, f.Restore = append(f.Dump, time.Duration(n[1])), append(f.Copy, time.Duration(n[2])), append(f.Restore, time.Duration(n[3]))
 	}
-	var err error
-	f.RoundTrip, err = e.roundTrips(ctx)
-	return f, err
+	took, err := e.roundTrips(ctx)
+	f.RoundTrip = append(f.RoundTrip, took...)
+	return err
 }
 
 // numbers are the four that the script prints.

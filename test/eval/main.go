@@ -107,12 +107,12 @@ func parse() (options, error) {
 	flag.DurationVar(&o.warm, "warm", 5*time.Second, "load before each move")
 	flag.DurationVar(&o.after, "after", 3*time.Second, "load after it")
 	flag.DurationVar(&o.timeout, "timeout", 10*time.Minute, "bound on each run")
-	flag.IntVar(&o.floor, "floor", 5, "`number` of measurements of the floor")
+	flag.IntVar(&o.floor, "floor", 3, "`number` of measurements of the floor in each round")
 	flag.Parse()
 	if *small {
 		said := make(map[string]bool)
 		flag.Visit(func(f *flag.Flag) { said[f.Name] = true })
-		for name, value := range map[string]string{"rates": "20,80", "slow": "", "repeats": "1", "floor": "3"} {
+		for name, value := range map[string]string{"rates": "20,80", "slow": "", "repeats": "1"} {
 			if !said[name] {
 				if err := flag.Set(name, value); err != nil {
 					return o, err

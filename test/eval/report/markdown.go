@@ -165,7 +165,9 @@ func (r Report) floor(s *strings.Builder) {
 	s.WriteString("\n## The floor\n\n")
 	f := r.Floor
 	if f.Missing != "" {
-		fmt.Fprintf(s, "Not measured: %s\n", f.Missing)
+		fmt.Fprintf(s, "Not measured, or not in every round: %s\n\n", strings.ReplaceAll(f.Missing, "\n", "; "))
+	}
+	if len(f.Dump) == 0 {
 		return
 	}
 	fmt.Fprintf(s, "CRIU alone, on the same machine in the same run: a process of as much memory (%s MiB of images), dumped, its images copied once on the same disk (the nodes share it; a network would be slower), restored from the copy; "+

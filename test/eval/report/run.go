@@ -85,7 +85,7 @@ type Floor struct {
 	Bytes               int64 // of CRIU's images
 	Dump, Copy, Restore []time.Duration
 	RoundTrip           []time.Duration // publish, confirm, deliver
-	Missing             string          // why there is none
+	Missing             string          // why there is none, or not of every round
 }
 
 // Report is an evaluation.
