@@ -53,6 +53,9 @@ func (e *evaluation) move(ctx context.Context, s *service, r *report.Run) error 
 	outcome, err := e.underLoad(ctx, s, r)
 	seen := reader.Finish()
 	r.Reads, r.Refused, r.Stale, r.SlowestRead = seen.Number, len(seen.Errors), seen.Stale, seen.Slowest
+	if r.Refused > 0 {
+		r.ReadError = seen.Errors[0].Error()
+	}
 	if outcome != nil {
 		r.Judged, r.Sent, r.State, r.Outputs = true, outcome.Sent, outcome.State, outcome.Outputs
 		r.ChainEqual, r.SameProcess = outcome.ChainEqual, outcome.SameMemory()

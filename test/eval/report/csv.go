@@ -64,6 +64,7 @@ func columns() []column {
 		count("reads", func(r Run) uint64 { return uint64(r.Reads) }),
 		count("reads_refused", func(r Run) uint64 { return uint64(r.Refused) }),
 		count("reads_stale", func(r Run) uint64 { return uint64(r.Stale) }),
+		column{"read_error", func(r Run) string { return r.ReadError }},
 		column{"read_slowest_ms", func(r Run) string { return millis(r.SlowestRead) }},
 		count("image_bytes", func(r Run) uint64 { return uint64(r.Image) }),
 		count("archive_bytes", func(r Run) uint64 { return uint64(r.Archive) }),

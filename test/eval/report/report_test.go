@@ -34,7 +34,7 @@ func sample() Report {
 			LongestGap: 250 * ms, Gaps: 400 * ms, PauseCheckpoint: 250 * ms, PauseHandover: 80 * ms,
 			Before: measure.Latency{N: 50, Median: 12 * ms, P99: 20 * ms, Max: 21 * ms},
 			During: measure.Latency{N: 40, Median: 15 * ms, P99: 260 * ms, Max: 261 * ms},
-			Reads:  100, Refused: 1, Stale: 2, SlowestRead: 70 * ms,
+			Reads:  100, Refused: 1, Stale: 2, SlowestRead: 70 * ms, ReadError: "connection refused",
 			Image: 24 << 20, Archive: 28 << 20, Handovers: 1, Judged: true, Sent: 1000, ChainEqual: true, SameProcess: true,
 			Used:         map[string]measure.Usage{"manager": {CPU: 200 * ms, Memory: 50 << 20}, "beam.smp": {CPU: time.Second, Memory: 99 << 20}},
 			CutoffReason: "CaughtUp",

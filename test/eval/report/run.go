@@ -66,7 +66,8 @@ type Run struct {
 	PauseHandover           time.Duration // of all hand-overs together, by the manager's
 	Reads, Refused, Stale   int
 	SlowestRead             time.Duration
-	Image, Archive          int64 // bytes, of all hand-overs together
+	ReadError               string // of the first that was refused
+	Image, Archive          int64  // bytes, of all hand-overs together
 	Handovers               int
 	Judged                  bool
 	Sent                    uint64
