@@ -5,10 +5,12 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
+	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -245,6 +247,18 @@ func TestWaitGivesUp(t *testing.T) {
 	// The watch may not stand yet when the bundle goes: then there is none to watch.
 	if err := <-done; !errors.Is(err, staging.ErrAbandoned) && !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("after its bundle went Wait returned %v", err)
+	}
+}
+
+// TestUnwatched: where the kernel has no watchers left, it is waited all the same.
+func TestUnwatched(t *testing.T) {
+	t.Cleanup(staging.Unwatched(fmt.Errorf("couldn't initialize inotify: %w", syscall.EMFILE)))
+	t.Run("Wait", TestWait)
+	t.Run("gives up", TestWaitGivesUp)
+	t.Run("withdrawn", TestWithdraw)
+	staging.Unwatched(errors.ErrUnsupported)
+	if err := staging.At(t.TempDir()).Wait(t.Context(), slot, t.TempDir()); !errors.Is(err, errors.ErrUnsupported) {
+		t.Errorf("for another reason: %v", err)
 	}
 }
 

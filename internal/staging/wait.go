@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"syscall"
+	"time"
 
 	"github.com/fsnotify/fsnotify"
 )
@@ -29,17 +31,12 @@ func (a Area) Wait(ctx context.Context, s Slot, bundle string) error {
 	if err := os.MkdirAll(a.podDir(s), 0o700); err != nil {
 		return err
 	}
-	w, err := fsnotify.NewWatcher()
+	// The watches stand before the first look, so that no change falls between.
+	w, err := watch(newWatcher, a.podDir(s), bundle)
 	if err != nil {
 		return err
 	}
-	defer w.Close()
-	// The watches stand before the first look, so that no change falls between.
-	for _, dir := range []string{a.podDir(s), bundle} {
-		if err := w.Add(dir); err != nil {
-			return fmt.Errorf("watch %s: %w", dir, err)
-		}
-	}
+	defer w.close()
 	for {
 		_, err := os.Lstat(a.staged(s))
 		if err == nil || !errors.Is(err, fs.ErrNotExist) {
@@ -54,9 +51,44 @@ func (a Area) Wait(ctx context.Context, s Slot, bundle string) error {
 		select {
 		case <-ctx.Done():
 			return ctx.Err()
-		case err := <-w.Errors:
+		case err := <-w.errors:
 			return err
-		case <-w.Events:
+		case <-w.events:
+		case <-w.looks:
 		}
 	}
+}
+
+// lookEvery is how often a directory is looked at that can't be watched.
+const lookEvery = 250 * time.Millisecond
+
+// newWatcher is replaced by tests.
+var newWatcher = fsnotify.NewWatcher
+
+// watcher tells when directories may have changed.
+type watcher struct {
+	events <-chan fsnotify.Event
+	errors <-chan error
+	looks  <-chan time.Time
+	close  func()
+}
+
+// watch watches directories. What the kernel grants of watchers is shared with everything
+// else on the node that root runs (fs.inotify.max_user_instances); a migration
+// does not fail because others have taken it all: then it is looked from time to time.
+func watch(newWatcher func() (*fsnotify.Watcher, error), dirs ...string) (*watcher, error) {
+	w, err := newWatcher()
+	if errors.Is(err, syscall.EMFILE) {
+		ticker := time.NewTicker(lookEvery)
+		return &watcher{looks: ticker.C, close: ticker.Stop}, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	for _, dir := range dirs {
+		if err := w.Add(dir); err != nil {
+			return nil, errors.Join(fmt.Errorf("watch %s: %w", dir, err), w.Close())
+		}
+	}
+	return &watcher{events: w.Events, errors: w.Errors, close: func() { _ = w.Close() }}, nil
 }

@@ -41,17 +41,26 @@ type terminal struct {
 	t         *testing.T
 	config    string
 	namespace string
+	// seen is what happens when it has read something: once.
+	seen func()
+	read string
 }
 
 func newTerminal(t *testing.T, namespace string) terminal {
-	return terminal{t, kubeconfig(t, cfg), namespace}
+	return terminal{t: t, config: kubeconfig(t, cfg), namespace: namespace}
+}
+
+// when has something done as soon as the verb that is run has said something.
+func (c terminal) when(says string, do func()) terminal {
+	c.read, c.seen = says, do
+	return c
 }
 
 // ms2m runs a verb, and returns what it printed, on both streams, and its exit code.
 func (c terminal) ms2m(ctx context.Context, args ...string) (string, int) {
 	c.t.Helper()
 	var out bytes.Buffer
-	both := &lockedWriter{w: &out}
+	both := &lockedWriter{w: &out, read: c.read, seen: c.seen}
 	argv := append([]string{"/usr/local/bin/kubectl-ms2m", "--kubeconfig", c.config, "-n", c.namespace}, args...)
 	code := cli.Main(ctx, genericiooptions.IOStreams{In: strings.NewReader(""), Out: both, ErrOut: both}, argv)
 	both.mu.Lock()
@@ -78,14 +87,21 @@ func (c terminal) want(code int, args []string, says ...string) string {
 }
 
 type lockedWriter struct {
-	mu sync.Mutex
-	w  *bytes.Buffer
+	mu   sync.Mutex
+	w    *bytes.Buffer
+	seen func()
+	read string
 }
 
 func (l *lockedWriter) Write(p []byte) (int, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return l.w.Write(p)
+	n, err := l.w.Write(p)
+	if l.seen != nil && strings.Contains(l.w.String(), l.read) {
+		go l.seen()
+		l.seen = nil
+	}
+	return n, err
 }
 
 // annotated makes a pod say what its migration needs.
@@ -153,16 +169,15 @@ func TestCLIWaits(t *testing.T) {
 	s.play("slow", v1alpha1.PhaseReplaying)
 	s.play("bad", v1alpha1.PhaseFailed)
 
-	user.want(3, []string{"migrate", "slow", "--name", "slow", "--wait", "--timeout", "2s"}, "Replaying", "--timeout", `"slow" goes on`, "status -n "+s.namespace+" slow", "cancel -n")
+	user.want(3, []string{"migrate", "slow", "--name", "slow", "--wait", "--timeout", "6s"}, "Replaying", "--timeout", `"slow" goes on`, "status -n "+s.namespace+" slow", "cancel -n")
 	user.want(1, []string{"migrate", "slow"}, "is being moved already", `by the migration "slow"`)
 	user.want(0, []string{"cancel", "slow"}, `"slow" is given up in Replaying`, "goes on on "+s.node)
 	user.want(1, []string{"migrate", "bad", "--name", "bad", "--wait"}, "failed: NotEnoughDisk", "Ready is False", "What to do next", "The pod was not touched")
 
 	ctx, interrupt := context.WithCancel(t.Context())
-	time.AfterFunc(time.Second, interrupt)
 	s.pod("slow2", annotated("slow2"))
 	s.play("slow2", v1alpha1.PhaseReplaying)
-	if out, code := user.ms2m(ctx, "migrate", "slow2", "--wait"); code != 3 || !strings.Contains(out, "interrupted, and the migration") {
+	if out, code := user.when("Replaying", interrupt).ms2m(ctx, "migrate", "slow2", "--wait"); code != 3 || !strings.Contains(out, "interrupted, and the migration") {
 		t.Errorf("Ctrl-C: code %d", code)
 	}
 }
@@ -198,8 +213,7 @@ func TestCLIEvacuates(t *testing.T) {
 		t.Errorf("cordoned %v, moved %v", s.cordoned(), s.moved())
 	}
 
-	time.AfterFunc(3*time.Second, func() { s.budget("alone", true) })
-	user.want(1, []string{"evacuate", s.node, "--continue-on-error"},
+	user.when("Waiting", func() { s.budget("alone", true) }).want(1, []string{"evacuate", s.node, "--continue-on-error"},
 		"good-1", "Completed", "Waiting", "Remaining:", s.namespace+"/stays: NotEnoughDisk", "3 of 4 pods have left "+s.node, "kubectl drain "+s.node)
 	if got := strings.Join(s.moved(), " "); got != "alone good-1 good-2" {
 		t.Errorf("moved: %s", got)
@@ -223,7 +237,7 @@ func TestCLIEvacuatesAside(t *testing.T) {
 	s.sequential("alone")
 	s.budget("alone", false)
 	user.want(1, []string{"evacuate", s.node, "--wait=false"}, "on its way: migration", "not begun: "+s.namespace+"/alone: it needs --wait", "1 of 2 pods are not on their way")
-	user.want(3, []string{"evacuate", s.node, "--timeout", "3s"}, "Waiting", "what has begun goes on", "cancel -n "+s.namespace, "stays cordoned")
+	user.want(3, []string{"evacuate", s.node, "--timeout", "8s"}, "Waiting", "what has begun goes on", "cancel -n "+s.namespace, "stays cordoned")
 	if got := s.moved(); len(got) > 0 {
 		t.Errorf("moved: %v", got)
 	}

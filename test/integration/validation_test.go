@@ -87,15 +87,15 @@ func TestValidation(t *testing.T) {
 	}
 }
 
-// TestImmutable refuses to change a spec, and sets the defaults.
+// TestImmutable refuses to change a spec, and leaves out of it what nobody has said: a
+// MigrationPolicy has its say there.
 func TestImmutable(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	m := w.create()
-	if s := m.Spec; s.ReplayCutoffSeconds != 120 || s.Strategy != v1alpha1.StrategyAuto ||
-		s.CheckpointRetention != v1alpha1.RetentionDelete || s.Deadlines.PendingSeconds != 60 ||
-		s.MessageQueueConfig.Broker != v1alpha1.BrokerRabbitMQ {
-		t.Errorf("defaults: %+v", s)
+	if s := m.Spec; s.ReplayCutoffSeconds != 0 || s.Strategy != "" || s.CheckpointRetention != "" || s.Deadlines != (v1alpha1.Deadlines{}) ||
+		s.BackoffLimit != nil || s.TTLSecondsAfterFinished != nil || s.MessageQueueConfig.Broker != v1alpha1.BrokerRabbitMQ {
+		t.Errorf("what nobody said: %+v", s)
 	}
 	m.Spec.SourcePod.Name = "other"
 	if err := kube.Update(w.ctx, m); err == nil || !strings.Contains(err.Error(), "immutable") {

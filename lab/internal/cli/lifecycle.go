@@ -23,7 +23,7 @@ func (a app) up() *cobra.Command {
 		Short: "Build what is missing, start the cluster, wait until it is ready",
 		Args:  cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			if err := preflight.Lab(a.cache, a.state); err != nil {
+			if err := preflight.Lab(a.cache, a.state, nodes); err != nil {
 				return err
 			}
 			return cluster.Up(cmd.Context(), a.cache, a.state, nodes, cmd.OutOrStdout())

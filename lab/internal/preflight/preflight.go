@@ -92,9 +92,32 @@ func Build(cache layout.Cache) error {
 }
 
 // Lab checks what bringing a lab up needs.
-func Lab(cache layout.Cache, state layout.State) error {
+func Lab(cache layout.Cache, state layout.State, nodes int) error {
 	_, cgroups := cgroup.Discover("preflight")
-	return errors.Join(Build(cache), cgroups, overlay(state))
+	return errors.Join(Build(cache), cgroups, overlay(state), watchers(watchersOfControlPlane+nodes*watchersOfNode))
+}
+
+// How many watchers of inotify a lab has, and some for what runs in it.
+const (
+	watchersOfControlPlane = 6
+	watchersOfNode         = 16
+)
+
+// watchers checks that the kernel grants so many watchers to root, which shares them
+// with whatever else it runs. Without, kubelets and agents end one after the other, each with
+// "too many open files", which sends everybody to the wrong limit.
+func watchers(n int) error {
+	for have := range n {
+		fd, err := unix.InotifyInit1(unix.IN_CLOEXEC)
+		if errors.Is(err, unix.EMFILE) {
+			return fmt.Errorf("the kernel grants %d more watchers of inotify to root, and this lab needs %d: take another lab down, or raise the bound (sysctl -w fs.inotify.max_user_instances=512)", have, n)
+		}
+		if err != nil {
+			return fmt.Errorf("make a watcher of inotify: %w", err)
+		}
+		defer unix.Close(fd)
+	}
+	return nil
 }
 
 // Broker checks what a private broker needs.
