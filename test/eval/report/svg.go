@@ -50,8 +50,8 @@ func (p Plot) WriteSVG(w io.Writer) error {
 	}
 	text(plotLeft, plotTop-16, "start", p.Title+" ("+p.Y+")")
 	text((plotLeft+plotWidth-plotRight)/2, plotHeight-10, "middle", p.X)
-	for e := math.Log10(y0); e <= math.Log10(y1)+1e-9; e++ {
-		v := math.Pow(10, e)
+	for e := math.Round(math.Log10(y0)); e <= math.Round(math.Log10(y1)); e++ {
+		v := math.Pow(10, e) // of a whole number: 0.1 is not 0.10000000000000002
 		fmt.Fprintf(&s, `<line x1="%d" y1="%.1f" x2="%d" y2="%.1f" stroke="#ddd"/>`+"\n", plotLeft, y(v), plotWidth-plotRight, y(v))
 		text(plotLeft-6, y(v)+4, "end", number(v))
 	}
