@@ -140,6 +140,12 @@ pause: build ## measure the parts of the pause at the checkpoint (ROUNDS=n)
 	go build -o $(bin)/pause ./test/pause
 	$(inlab) -- $(bin)/pause -chart $(chart) $(if $(ROUNDS),-rounds $(ROUNDS))
 
+.PHONY: eval
+eval: build ## measure the ways of moving, into OUT (RATES, SLOW, REPEATS, WAYS, SEED, SMALL=1, OUT=directory)
+	go build -o $(bin)/eval ./test/eval
+	$(inlab) -- $(bin)/eval -chart $(chart) -commit $(version) -out $(abspath $(or $(OUT),dist/eval)) $(if $(SMALL),-small) \
+		$(if $(RATES)$(SLOW),-rates '$(RATES)' -slow '$(SLOW)') $(if $(REPEATS),-repeats $(REPEATS)) $(if $(WAYS),-ways $(WAYS)) $(if $(SEED),-seed $(SEED)) $(EVALFLAGS)
+
 .PHONY: soak
 soak: build ## move a counter back and forth with random faults (MOVES=1000, SEED=n)
 	go build -o $(bin)/soak ./test/soak

@@ -40,6 +40,9 @@ type producer struct {
 	wanted uint64 // send up to this number
 	last   bool   // nothing more will be wanted
 	bodies []ledger.Sum
+	due    []time.Time // when each was wanted
+	held   bool        // send nothing
+	idle   bool        // held, and all that was sent is confirmed
 	resent []uint64
 
 	pending []pending // of run alone: sent and not confirmed, in order
@@ -56,8 +59,12 @@ func newProducer(cfg Config, name string, onConfirmed func()) *producer {
 }
 
 func (p *producer) want(n uint64) {
+	now := time.Now()
 	p.mu.Lock()
 	p.wanted += n
+	for range n {
+		p.due = append(p.due, now)
+	}
 	p.mu.Unlock()
 	ring(p.bell)
 }
@@ -95,7 +102,10 @@ func (p *producer) next() (seq uint64, wanted, over bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	seq = uint64(len(p.bodies)+len(p.pending)) + 1
-	return seq, seq <= p.wanted && len(p.pending) < window, p.last && uint64(len(p.bodies)) == p.wanted
+	if p.idle = p.held && len(p.pending) == 0; p.idle {
+		p.onConfirmed()
+	}
+	return seq, seq <= p.wanted && len(p.pending) < window && !p.held, p.last && uint64(len(p.bodies)) == p.wanted
 }
 
 // run sends until it is finished, over as many connections as it takes.

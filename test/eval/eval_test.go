@@ -1,0 +1,112 @@
+package main
+
+import (
+	"reflect"
+	"testing"
+	"time"
+
+	"ms2m.dev/ms2m/api/v1alpha1"
+	"ms2m.dev/ms2m/test/eval/report"
+)
+
+func some() options {
+	return options{
+		rates: list[float64]{[]float64{10, 100}, rate}, slow: list[float64]{[]float64{1}, rate},
+		ways: list[report.Way]{report.Ways(), way}, repeats: 4, seed: 3,
+	}
+}
+
+// TestOrder: every round has every case once, in an order that the seed gives, and not
+// the same in each.
+func TestOrder(t *testing.T) {
+	o := some()
+	rounds := o.order()
+	if len(rounds) != o.repeats {
+		t.Fatalf("%d rounds", len(rounds))
+	}
+	for i, round := range rounds {
+		seen := make(map[report.Case]int)
+		for _, c := range round {
+			seen[c]++
+		}
+		for _, c := range o.cases() {
+			if seen[c] != 1 {
+				t.Errorf("round %d has %v %d times", i+1, c, seen[c])
+			}
+		}
+		if len(round) != 3*len(report.Ways()) {
+			t.Errorf("round %d has %d cases", i+1, len(round))
+		}
+	}
+	if reflect.DeepEqual(rounds[0], rounds[1]) || reflect.DeepEqual(rounds[0], o.cases()) {
+		t.Error("the rounds are not shuffled")
+	}
+	if !reflect.DeepEqual(rounds, o.order()) {
+		t.Error("the same seed gives another order")
+	}
+	o.seed++
+	if reflect.DeepEqual(rounds, o.order()) {
+		t.Error("another seed gives the same order")
+	}
+}
+
+func TestFlags(t *testing.T) {
+	l := list[float64]{parse: rate}
+	if err := l.Set("1,2.5"); err != nil || !reflect.DeepEqual(l.values, []float64{1, 2.5}) || l.String() != "1,2.5" {
+		t.Errorf("%v, %v, %s", err, l.values, l.String())
+	}
+	if err := l.Set(""); err != nil || l.values != nil {
+		t.Errorf("empty: %v, %v", err, l.values)
+	}
+	for _, bad := range []string{"x", "0", "-1", "NaN", "1e9", "1,,2"} {
+		if l.Set(bad) == nil {
+			t.Errorf("the rate %q is taken", bad)
+		}
+	}
+	if _, err := way("teleport"); err == nil {
+		t.Error("an unknown way is taken")
+	}
+}
+
+// TestOfStatus: the present hand-over is not counted again when it is summed up already.
+func TestOfStatus(t *testing.T) {
+	of := func(ms int64) []v1alpha1.PhaseTime {
+		return []v1alpha1.PhaseTime{
+			{Phase: v1alpha1.PhaseReplaying, DurationMillis: &ms}, {Phase: v1alpha1.PhaseFinalizing}, {Phase: v1alpha1.PhaseCompleted, DurationMillis: &ms},
+		}
+	}
+	hop := func(n int32, ms int64) v1alpha1.Hop {
+		return v1alpha1.Hop{
+			Hop: n, PhaseTimes: of(ms), Pauses: &v1alpha1.Pauses{HandoverMillis: &ms}, CheckpointImage: &v1alpha1.CheckpointImage{SizeBytes: ms, ArchiveBytes: 2 * ms},
+		}
+	}
+	for name, s := range map[string]v1alpha1.StatefulMigrationStatus{
+		"summed up": {Hop: 2, Hops: []v1alpha1.Hop{hop(1, 100), hop(2, 20)}, PhaseTimes: of(20), Pauses: hop(2, 20).Pauses, CheckpointImage: hop(2, 20).CheckpointImage},
+		"under way": {Hop: 2, Hops: []v1alpha1.Hop{hop(1, 100)}, PhaseTimes: of(20), Pauses: hop(2, 20).Pauses, CheckpointImage: hop(2, 20).CheckpointImage},
+		"only one":  {PhaseTimes: of(120), Pauses: hop(1, 120).Pauses, CheckpointImage: hop(1, 120).CheckpointImage},
+	} {
+		var r report.Run
+		ofStatus(&r, s)
+		want := report.Run{
+			Phases:        map[v1alpha1.MigrationPhase]time.Duration{v1alpha1.PhaseReplaying: 120 * time.Millisecond},
+			PauseHandover: 120 * time.Millisecond, Image: 120, Archive: 240, Handovers: 2,
+		}
+		if name == "only one" {
+			want.Handovers = 1
+		}
+		if !reflect.DeepEqual(r, want) {
+			t.Errorf("%s: %+v", name, r)
+		}
+	}
+}
+
+func TestNumbers(t *testing.T) {
+	if got, err := numbers("1 2 3 4\n"); err != nil || got != [4]int64{1, 2, 3, 4} {
+		t.Errorf("%v, %v", got, err)
+	}
+	for _, bad := range []string{"", "1 2 3", "1 2 3 x"} {
+		if _, err := numbers(bad); err == nil {
+			t.Errorf("%q is taken", bad)
+		}
+	}
+}

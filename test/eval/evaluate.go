@@ -1,0 +1,125 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"time"
+
+	"k8s.io/apimachinery/pkg/util/rand"
+
+	"ms2m.dev/ms2m/test/eval/report"
+	"ms2m.dev/ms2m/test/harness"
+)
+
+// evaluation is what is under way.
+type evaluation struct {
+	options
+	lab    *harness.Lab
+	series string // beside what an earlier one may have left
+}
+
+// evaluate measures and writes the report, also when it is interrupted or runs fail:
+// what was measured is measured.
+func evaluate(ctx context.Context, o options) (err error) {
+	if err := os.MkdirAll(o.out, 0o755); err != nil {
+		return err
+	}
+	lab, err := harness.Open()
+	if err != nil {
+		return err
+	}
+	e := &evaluation{options: o, lab: lab, series: rand.String(4)}
+	r := report.Report{
+		Title: o.title, Commit: o.commit, Began: time.Now(), Seed: o.seed, Least: leastGap, Cutoff: int32(o.cutoff),
+	}
+	if r.Machine, err = e.machine(ctx); err != nil {
+		return fmt.Errorf("describe the machine: %w", err)
+	}
+	if err := lab.Deploy(ctx, o.chart); err != nil {
+		return fmt.Errorf("deploy MS2M: %w", err)
+	}
+	failed := e.rounds(ctx, &r)
+	r.Notes = []string{
+		fmt.Sprintf("%d MiB of noise in the service's memory; cut-off %d s; %v of load before each move, %v after it; load average at the end %s",
+			o.ballast, o.cutoff, o.warm, o.after, loadAverage()),
+	}
+	if planned := o.repeats * len(o.cases()); len(r.Runs) < planned {
+		r.Notes = append(r.Notes, fmt.Sprintf("**it was broken off** when %d of %d runs were made", len(r.Runs), planned))
+	}
+	err = write(o.out, r)
+	err = errors.Join(err, failed)
+	fmt.Printf("%s: %d runs\n", filepath.Join(o.out, "report.md"), len(r.Runs))
+	if ctx.Err() != nil {
+		return errors.Join(err, context.Cause(ctx))
+	}
+	for _, run := range r.Runs {
+		if !run.OK() {
+			err = errors.Join(err, fmt.Errorf("run %d, %s at %g/s: %s", run.Number, run.Way, run.Rate, complaint(run)))
+		}
+	}
+	return err
+}
+
+// rounds measures, the floor at the beginning of each round: what it costs is of the
+// same hour as the runs. That the floor could not be measured does not end it.
+func (e *evaluation) rounds(ctx context.Context, r *report.Report) (failed error) {
+	all := e.order()
+	for i, round := range all {
+		if err := e.measureFloor(ctx, &r.Floor); err != nil && ctx.Err() == nil {
+			failed = errors.Join(failed, err)
+			r.Floor.Missing = err.Error()
+		}
+		for _, c := range round {
+			run := e.run(ctx, c, len(r.Runs)+1, i+1)
+			if ctx.Err() != nil {
+				return failed // it was cut off, and says nothing
+			}
+			r.Runs = append(r.Runs, run)
+			fmt.Printf("%4d/%d  %-22s %6g/s %v  %s\n", run.Number, len(all)*len(round), c.Way, c.Rate, c.Work, told(run))
+			// What stands is kept, should the rest not come.
+			if err := writeFile(e.out, "runs.csv", func(w io.Writer) error { return report.WriteCSV(w, r.Runs) }); err != nil {
+				fmt.Fprintln(os.Stderr, "eval:", err)
+			}
+		}
+	}
+	return failed
+}
+
+// told is a run in a line.
+func told(r report.Run) string {
+	s := fmt.Sprintf("total %.2f s, longest gap %.2f s, %d reads refused", r.Total.Seconds(), r.LongestGap.Seconds(), r.Refused)
+	if !r.OK() {
+		s += ": " + complaint(r)
+	}
+	return s
+}
+
+func complaint(r report.Run) string {
+	if r.Failed != "" {
+		return r.Failed
+	}
+	return fmt.Sprintf("the state: %v, chains equal: %t", r.State, r.ChainEqual)
+}
+
+// write writes the report's files.
+func write(dir string, r report.Report) error {
+	err := errors.Join(
+		writeFile(dir, "runs.csv", func(w io.Writer) error { return report.WriteCSV(w, r.Runs) }),
+		writeFile(dir, "report.md", r.WriteMarkdown))
+	for name, plot := range r.Plots() {
+		err = errors.Join(err, writeFile(dir, name, plot.WriteSVG))
+	}
+	return err
+}
+
+func writeFile(dir, name string, write func(io.Writer) error) error {
+	f, err := os.Create(filepath.Join(dir, name))
+	if err != nil {
+		return err
+	}
+	return errors.Join(write(f), f.Close())
+}
