@@ -40,7 +40,7 @@ func TestAtRest(t *testing.T) {
 	}
 	reads := reader.Finish()
 	t.Log(reads)
-	if len(reads.Errors) > 0 || reads.Stale > 0 || reads.Number < 300 {
+	if len(reads.Errors) > 0 || reads.Stale > 0 || reads.Number < 50 { // of several hundred, on a machine that has nothing else to do
 		t.Errorf("%v", reads)
 	}
 	undisturbed(ctx, t, watchedSet, 3, false)

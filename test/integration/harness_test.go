@@ -272,7 +272,7 @@ func (w *world) startWith(cfg *rest.Config, hit func(failpoint.Effect) bool, cha
 	at := w.enter(sessions.Wake)
 	m.leave = at.leave
 	r := &controller.Reconciler{
-		Client: mgr.GetClient(), Live: mgr.GetAPIReader(), Recorder: events.NewFakeRecorder(1000),
+		Client: mgr.GetClient(), Live: mgr.GetAPIReader(), Recorder: &events.FakeRecorder{}, // it keeps nothing: a channel that nobody reads would hold the manager up
 		Clock: clock.RealClock{}, Policy: policy(),
 		Kubelet: m.Kubelet(at), Registry: m.Registry(repository{at}), Brokers: m.Brokers(at), Access: everything{},
 		Sessions: sessions, AgentNamespace: w.namespace, Workers: 2,
