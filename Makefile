@@ -10,7 +10,7 @@ bin     := $(CURDIR)/bin
 modules := . sdk examples lab test/browser
 version  = $(shell git describe --tags --always --dirty)
 shim    := no_btrfs no_aufs no_zfs no_devmapper netgo osusergo
-longest := ^Test(ConnectionLoss|Killed|StatefulSetTenTimes|Effects|Load|BrokerRestart|FaultBroker|Reads|AgentKilled|DeleteInPhase)$$
+longest := ^Test(ConnectionLoss|Killed|StatefulSetTenTimes|Effects|BrokerRestart|FaultBroker|Reads|AgentKilled|DeleteInPhase)$$
 inlab   := $(bin)/inlab -bin $(bin) $(if $(KEEP),-keep)
 chart   := $(CURDIR)/charts/ms2m
 
@@ -123,7 +123,7 @@ browser: ## the reports of kubectl ms2m in a real browser (SHOTS=directory for p
 e2e: build ## migrations in two labs at once, asserted one by one (RUN=pattern, LABS=n)
 	hack/need.sh prometheus
 	go test -c -o $(bin)/e2e.test ./test/e2e
-	$(bin)/spread -bin $(bin) -labs $(or $(LABS),2) -run '$(or $(RUN),.)' -first '$(longest)' -- $(bin)/e2e.test -test.v -test.timeout 30m -chart $(chart)
+	$(bin)/spread -bin $(bin) -labs $(or $(LABS),2) -run '$(or $(RUN),.)' -alone '^TestLoad$$' -first '$(longest)' -- $(bin)/e2e.test -test.v -test.timeout 30m -chart $(chart)
 
 .PHONY: e2e-full
 e2e-full: build ## the same with every combination of loads, queues and losses: more than an hour

@@ -102,12 +102,23 @@ func TestPrefixed(t *testing.T) {
 	}
 }
 
-func TestLate(t *testing.T) {
+// TestList: who is alone is apart from the others, of whom the longest begin.
+func TestList(t *testing.T) {
 	t.Parallel()
-	tests := []string{"TestA", "TestLong", "TestB"}
-	first := regexp.MustCompile("^TestLong$")
-	slices.SortStableFunc(tests, func(a, b string) int { return late(first, a) - late(first, b) })
-	if !slices.Equal(tests, []string{"TestLong", "TestA", "TestB"}) {
-		t.Error(tests)
+	program := filepath.Join(t.TempDir(), "program")
+	if err := os.WriteFile(program, []byte("#!/bin/sh\n[ \"$1 $2\" = '-test.list ^Test' ] && printf 'TestA\\nTestLong\\nTestRate\\nTestB\\n'\n"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	o := options{run: "^Test", alone: "^TestRate$", first: "^TestLong$", program: []string{program}}
+	alone, others, err := list(t.Context(), o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !slices.Equal(alone, []string{"TestRate"}) || !slices.Equal(others, []string{"TestLong", "TestA", "TestB"}) {
+		t.Errorf("alone %v, others %v", alone, others)
+	}
+	o.run = "^None$"
+	if _, _, err := list(t.Context(), o); err == nil {
+		t.Error("no test is as good as any")
 	}
 }

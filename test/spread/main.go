@@ -2,7 +2,7 @@
 // lab takes the next test that no other has taken, and a test has its lab for
 // itself while it runs: tests that take the broker or a node away stay possible.
 //
-//	spread [-labs N] [-nodes N] [-bin DIR] [-run PATTERN] [-first PATTERN] -- PROGRAM [ARGS...]
+//	spread [-labs N] [-nodes N] [-bin DIR] [-run PATTERN] [-alone PATTERN] [-first PATTERN] -- PROGRAM [ARGS...]
 //
 // In a lab it runs itself again, with -claims, as the command of inlab.
 package main
@@ -28,6 +28,7 @@ func main() {
 	flag.IntVar(&o.nodes, "nodes", 3, "`number` of nodes of each")
 	flag.StringVar(&o.bin, "bin", "bin", "`directory` of the programs")
 	flag.StringVar(&o.run, "run", ".", "`pattern` of the tests to run")
+	flag.StringVar(&o.alone, "alone", "^$", "`pattern` of those that are run before all others, in one lab while there is no other: what they measure depends on it")
 	flag.StringVar(&o.first, "first", "^$", "`pattern` of those that begin: the longest, so that none is left alone at the end")
 	claims := flag.String("claims", "", "the `directory` in which labs take their tests: set by spread itself")
 	flag.Parse()
@@ -51,16 +52,24 @@ func main() {
 }
 
 type options struct {
-	labs, nodes     int
-	bin, run, first string
-	program         []string
+	labs, nodes            int
+	bin, run, alone, first string
+	program                []string
 }
 
-// spread makes the claims, starts the labs, and sees that every test was run.
+// spread runs the tests that are to be alone, then the others.
 func spread(ctx context.Context, o options) error {
-	tests, err := list(ctx, o)
+	alone, others, err := list(ctx, o)
 	if err != nil {
 		return err
+	}
+	return errors.Join(over(ctx, o, alone, 1), over(ctx, o, others, o.labs))
+}
+
+// over makes the claims, starts the labs, and sees that every test was run.
+func over(ctx context.Context, o options, tests []string, labs int) error {
+	if len(tests) == 0 {
+		return nil
 	}
 	dir, err := os.MkdirTemp("", "ms2m-spread-")
 	if err != nil {
@@ -71,7 +80,7 @@ func spread(ctx context.Context, o options) error {
 	if err != nil {
 		return err
 	}
-	labs := min(o.labs, len(tests))
+	labs = min(labs, len(tests))
 	fmt.Printf("%d tests in %d labs\n", len(tests), labs)
 	ended := make(chan error, labs)
 	for i := range labs {
@@ -87,24 +96,35 @@ func spread(ctx context.Context, o options) error {
 	return err
 }
 
-// list is the tests that match, those of -first before the others.
-func list(ctx context.Context, o options) ([]string, error) {
+// list is the tests that match: those that are to be alone, and the others, those of
+// -first before the rest.
+func list(ctx context.Context, o options) (alone, others []string, err error) {
 	first, err := regexp.Compile(o.first)
 	if err != nil {
-		return nil, fmt.Errorf("-first: %w", err)
+		return nil, nil, fmt.Errorf("-first: %w", err)
+	}
+	apart, err := regexp.Compile(o.alone)
+	if err != nil {
+		return nil, nil, fmt.Errorf("-alone: %w", err)
 	}
 	cmd := exec.CommandContext(ctx, o.program[0], "-test.list", o.run)
 	cmd.Stderr = os.Stderr
 	out, err := cmd.Output()
 	if err != nil {
-		return nil, fmt.Errorf("list the tests: %w", err)
+		return nil, nil, fmt.Errorf("list the tests: %w", err)
 	}
-	tests := strings.Fields(string(out))
-	if len(tests) == 0 {
-		return nil, fmt.Errorf("no test matches -run %q", o.run)
+	for _, test := range strings.Fields(string(out)) {
+		if apart.MatchString(test) {
+			alone = append(alone, test)
+		} else {
+			others = append(others, test)
+		}
 	}
-	slices.SortStableFunc(tests, func(a, b string) int { return late(first, a) - late(first, b) })
-	return tests, nil
+	if len(alone)+len(others) == 0 {
+		return nil, nil, fmt.Errorf("no test matches -run %q", o.run)
+	}
+	slices.SortStableFunc(others, func(a, b string) int { return late(first, a) - late(first, b) })
+	return alone, others, nil
 }
 
 func late(first *regexp.Regexp, test string) int {
