@@ -36,7 +36,7 @@ const (
 //
 // +kubebuilder:validation:XValidation:rule="self == oldSelf",message="spec is immutable"
 // +kubebuilder:validation:XValidation:rule="self.direction != 'Push' || has(self.archive) && has(self.repository)",message="Push needs archive and repository"
-// +kubebuilder:validation:XValidation:rule="!(self.direction in ['Stage', 'Fetch']) || has(self.image)",message="Stage and Fetch need image"
+// +kubebuilder:validation:XValidation:rule="self.direction != 'Fetch' || has(self.image)",message="Fetch needs image"
 type CheckpointTransferSpec struct {
 	// direction of this leg.
 	// +required

@@ -13,9 +13,10 @@ const (
 	AnnotationMigration = "migration.ms2m.dev/migration"
 	// AnnotationContainer names the container to restore.
 	AnnotationContainer = "migration.ms2m.dev/container"
-	// AnnotationDigest is the digest of the checkpoint image; the shim refuses
-	// to restore anything else.
-	AnnotationDigest = "migration.ms2m.dev/checkpoint-digest"
+
+	// MessageNotStaged is in the message of a container that the shim has not started
+	// because it waited for a checkpoint in vain.
+	MessageNotStaged = "no checkpoint was staged within"
 
 	// AnnotationHandover on a target pod is the identity of the hop that it was
 	// made for, by which one of an earlier, failed hop is told from it.
@@ -47,9 +48,6 @@ const (
 	// ConditionLive is the readiness gate of target pods: True when the copy owns
 	// the state. Until then no Service sends anything there.
 	ConditionLive = "migration.ms2m.dev/live"
-	// GateCheckpoint is the scheduling gate of a recreated pod whose checkpoint is
-	// not in the repository yet.
-	GateCheckpoint = "migration.ms2m.dev/checkpoint"
 
 	// AnnotationBaseName on a target pod is the name that the pod had before it
 	// was first moved, so that names do not grow from move to move.

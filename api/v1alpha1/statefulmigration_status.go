@@ -298,9 +298,6 @@ type Placement struct {
 	// if the scheduler is to choose, because the pod found no room there.
 	// +optional
 	Hostname string `json:"hostname,omitempty"`
-	// digest of the checkpoint image. Until it is known the pod is not scheduled.
-	// +optional
-	Digest string `json:"digest,omitempty"`
 }
 
 // CheckpointImage is the checkpoint as OCI artefact.

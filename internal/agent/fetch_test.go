@@ -71,10 +71,11 @@ func TestFetchAndStage(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := staging.Verify(t.Context(), dir, staging.Want{
-		MigrationUID: "m-1", Namespace: "shop", PodName: "cart-0-copy", Slot: slot, Digest: image.Digest,
-	}); err != nil {
-		t.Errorf("the shim would refuse it: %v", err)
+	from, err := staging.Verify(t.Context(), dir, staging.Want{
+		MigrationUID: "m-1", Namespace: "shop", PodName: "cart-0-copy", Slot: slot,
+	})
+	if err != nil || from != image.Reference {
+		t.Errorf("the shim would refuse it, or restore %q: %v", from, err)
 	}
 	if left := w.fetched(); len(left) != 0 {
 		t.Errorf("what was taken is still there: %v", left)

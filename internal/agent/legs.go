@@ -115,6 +115,10 @@ func (r *Reconciler) fetch(ctx context.Context, t *v1alpha1.CheckpointTransfer) 
 // stage lays a checkpoint out for the shim of the target pod: what was fetched
 // before, or what is pulled now.
 func (r *Reconciler) stage(ctx context.Context, t *v1alpha1.CheckpointTransfer) error {
+	if t.Spec.Image == "" {
+		// It was made to be deleted: so that a target stops waiting for what will not come.
+		return fault.Final(v1alpha1.TransferReasonNotFound, "the leg names no image")
+	}
 	want, slot := record(t), slotOf(t)
 	if done, err := r.stagedBefore(slot, want); done || err != nil {
 		return err

@@ -41,10 +41,11 @@ func TestPushAndStage(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := staging.Verify(t.Context(), dir, staging.Want{
-		MigrationUID: "m-1", Namespace: "shop", PodName: "cart-0-copy", Slot: slot, Digest: image.Digest,
-	}); err != nil {
-		t.Errorf("the shim would refuse it: %v", err)
+	from, err := staging.Verify(t.Context(), dir, staging.Want{
+		MigrationUID: "m-1", Namespace: "shop", PodName: "cart-0-copy", Slot: slot,
+	})
+	if err != nil || from != image.Reference {
+		t.Errorf("the shim would refuse it, or restore %q: %v", from, err)
 	}
 	if want := "Push done,Stage done"; strings.Join(w.legs, ",") != want || w.pushed != image.SizeBytes || w.pulled != image.SizeBytes {
 		t.Errorf("observed %v, %d bytes pushed, %d pulled, want %s and %d", w.legs, w.pushed, w.pulled, want, image.SizeBytes)

@@ -36,8 +36,6 @@ func (s *scope) act(ctx context.Context, action migration.Action) error {
 		return s.withdraw(ctx, a)
 	case migration.CreateTarget:
 		return s.createTarget(ctx, a)
-	case migration.AdmitTarget:
-		return s.admitTarget(ctx, a)
 	case migration.OpenGate:
 		return s.openGate(ctx, a)
 	case migration.Expend:

@@ -44,16 +44,6 @@ func (s *scope) patchPod(ctx context.Context, name string, uid types.UID, kind t
 	return apiError(migration.ReasonUnavailable, err)
 }
 
-// admitTarget lets a recreated pod be scheduled.
-func (s *scope) admitTarget(ctx context.Context, a migration.AdmitTarget) error {
-	return s.patchPod(ctx, a.Name, a.UID, types.StrategicMergePatchType, object{
-		"metadata": object{"annotations": object{v1alpha1.AnnotationDigest: a.Digest}},
-		"spec": object{"schedulingGates": []object{
-			{"$patch": "delete", "name": v1alpha1.GateCheckpoint},
-		}},
-	}, false)
-}
-
 func (s *scope) openGate(ctx context.Context, a migration.OpenGate) error {
 	return s.patchPod(ctx, a.Name, a.UID, types.StrategicMergePatchType, object{
 		"status": object{"conditions": []object{{

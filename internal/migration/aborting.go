@@ -63,7 +63,7 @@ func (p *planner) abort() Plan {
 		// Its owner makes it again at once: for the next hop, or as any pod.
 		p.status.Placement = nil
 		if p.retries() {
-			p.place(p.status.Hop+1, "")
+			p.place(p.status.Hop + 1)
 		}
 	}
 	if p.present(RoleTarget) || p.strayTarget() {
@@ -97,7 +97,7 @@ func (p *planner) endAbort() Plan {
 // and takes the pod away only when the shim's patience has ended, after 90 s.
 func (p *planner) awaited() (Withdraw, bool) {
 	pod := p.Target.Pod
-	if p.status.CheckpointImage == nil || pod.Spec.NodeName == "" || p.Done[StepWithdrawn(pod.UID)] ||
+	if pod.Spec.NodeName == "" || p.Done[StepWithdrawn(pod.UID)] ||
 		p.Stage != nil && complete(p.Stage).Status == metav1.ConditionTrue {
 		return Withdraw{}, false
 	}

@@ -72,13 +72,6 @@ type (
 		Pod   *corev1.Pod
 		Notes []string // what of the source's spec was left out, for people
 	}
-	// AdmitTarget lets a recreated pod be scheduled, now that it is known which
-	// checkpoint it is for.
-	AdmitTarget struct {
-		Name   string
-		UID    types.UID
-		Digest string
-	}
 	// OpenGate lets Services send to the target.
 	OpenGate struct {
 		Name string
@@ -142,7 +135,6 @@ func (CreateTransfer) action()     {}
 func (Withdraw) action()           {}
 func (VerifyImage) action()        {}
 func (CreateTarget) action()       {}
-func (AdmitTarget) action()        {}
 func (OpenGate) action()           {}
 func (Expend) action()             {}
 func (Adopt) action()              {}

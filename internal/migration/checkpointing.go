@@ -26,6 +26,9 @@ func (p *planner) checkpointing() Plan {
 	if plan := p.buffer(); plan != nil {
 		return *plan
 	}
+	if plan := p.early(); plan != nil {
+		return *plan
+	}
 	switch {
 	case p.status.Attempt == 0, p.orphaned():
 		return p.nextAttempt(nil)
@@ -33,6 +36,16 @@ func (p *planner) checkpointing() Plan {
 		return p.checkpointed(p.Checkpoint)
 	}
 	return p.prepare()
+}
+
+// early makes the target pod before there is anything to restore: its node prepares
+// sandbox, volumes and image while the source is dumped and shipped, and the shim
+// waits for the checkpoint. nil: it is there, or its owner makes it.
+func (p *planner) early() *Plan {
+	if p.recreated() || p.Checkpoint != nil && p.Checkpoint.Attempt == p.status.Attempt {
+		return nil // the source waits to go on: that comes first
+	}
+	return p.target(p.until(p.settings.Deadlines.RestoreSeconds))
 }
 
 // buffer sets the holds and makes the replay queue, before the source is asked

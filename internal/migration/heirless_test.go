@@ -23,7 +23,7 @@ func TestHeirless(t *testing.T) {
 		f.Source.Pod, f.Source.Report = nil, nil
 		f.Target.Pod = pod("counter", targetUID, "")
 		f.Target.Pod.Labels[v1alpha1.LabelMigration] = uid
-		f.Target.Pod.Annotations = map[string]string{v1alpha1.AnnotationHandover: uid, v1alpha1.AnnotationDigest: "sha256:00"}
+		f.Target.Pod.Annotations = map[string]string{v1alpha1.AnnotationHandover: uid}
 		f.Target.Pod.Status.ContainerStatuses = nil
 	}
 	made := func(ago time.Duration) change {

@@ -1,7 +1,6 @@
 package migration
 
 import (
-	"slices"
 	"time"
 
 	appsv1 "k8s.io/api/apps/v1"
@@ -13,13 +12,13 @@ import (
 
 // place records how the owner's next pod of the name is to be changed at
 // admission, for a hop. It is written before the present pod goes.
-func (p *planner) place(hop int32, digest string) {
+func (p *planner) place(hop int32) {
 	if p.status.Owner == nil {
 		return // nobody makes it again: see missing
 	}
 	p.status.Placement = &v1alpha1.Placement{
 		PodName: p.Object.Spec.SourcePod.Name, OwnerUID: p.status.Owner.UID, Container: p.status.Container,
-		Handover: hopID(p.Object.UID, hop), Digest: digest,
+		Handover: hopID(p.Object.UID, hop),
 	}
 	if p.status.TargetNode != "" {
 		p.status.Placement.Hostname = p.Hostname
@@ -36,8 +35,7 @@ func (p *planner) home(deadline time.Time) *Plan {
 		plan = p.wait(deadline, "the label %s of the node %q", corev1.LabelHostname, p.status.TargetNode)
 		return &plan
 	}
-	digest := p.status.CheckpointImage.Digest
-	p.place(p.status.Hop, digest)
+	p.place(p.status.Hop)
 	switch pod := p.Target.Pod; {
 	case pod == nil && p.status.TargetPodUID != "":
 		plan = p.giveUp(ReasonTargetLost, "the target pod is gone")
@@ -52,8 +50,6 @@ func (p *planner) home(deadline time.Time) *Plan {
 		plan = p.wait(deadline, "the pod %q of the UID %s to go", pod.Name, pod.UID)
 	case !p.placed(pod):
 		plan = p.act(DeletePod{Name: pod.Name, UID: pod.UID})
-	case pod.Annotations[v1alpha1.AnnotationDigest] != digest || gated(pod):
-		plan = p.act(AdmitTarget{Name: pod.Name, UID: pod.UID, Digest: digest})
 	default:
 		p.status.TargetPodUID = pod.UID
 		return nil
@@ -66,15 +62,9 @@ func (p *planner) placed(pod *corev1.Pod) bool {
 	return pod.Labels[v1alpha1.LabelMigration] == p.uid() && pod.Annotations[v1alpha1.AnnotationHandover] == p.id()
 }
 
-func gated(pod *corev1.Pod) bool {
-	return slices.ContainsFunc(pod.Spec.SchedulingGates, func(g corev1.PodSchedulingGate) bool {
-		return g.Name == v1alpha1.GateCheckpoint
-	})
-}
-
 // vacate has the pod that the state has left go while the way back is being
 // prepared: nobody must read the old state there. Its owner makes it again,
-// steered to the target node, and not scheduled before the checkpoint is known.
+// steered to the target node, where the shim waits for the checkpoint.
 func (p *planner) vacate() *Plan {
 	var plan Plan
 	switch next := hopID(p.Object.UID, max(p.status.Hop, 1)+1); {
@@ -82,7 +72,7 @@ func (p *planner) vacate() *Plan {
 		plan = p.outlast("the label " + corev1.LabelHostname + " of the node " + p.status.TargetNode)
 		return &plan
 	case p.status.Placement == nil || p.status.Placement.Handover != next:
-		p.place(max(p.status.Hop, 1)+1, "")
+		p.place(max(p.status.Hop, 1) + 1)
 	}
 	if p.present(RoleSource) && p.Source.Pod.DeletionTimestamp == nil {
 		plan = p.act(DeletePod{Name: p.Source.Pod.Name, UID: p.status.SourcePodUID})

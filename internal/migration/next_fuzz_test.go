@@ -73,8 +73,6 @@ func unbound(f migration.Facts, plan migration.Plan) string {
 			return "a pod in another namespace"
 		}
 		return empty(a.Pod.Name, a.Pod.Labels[v1alpha1.LabelMigration])
-	case migration.AdmitTarget:
-		return notThere(f, a.Name, a.UID)
 	case migration.OpenGate:
 		return notThere(f, a.Name, a.UID)
 	case migration.Expend:

@@ -62,10 +62,19 @@ func deleted(f *migration.Facts) {
 	f.Object.DeletionTimestamp = &at
 }
 
-// buffered is after holds and replay queue stand.
-func buffered(f *migration.Facts) {
+// stands is after holds and replay queue stand.
+func stands(f *migration.Facts) {
 	condition(f.Object, v1alpha1.ConditionBuffered, metav1.ConditionTrue, "Done")
 	f.Decision = migration.Undecided
+}
+
+// buffered is after the target pod was made, too: its shim waits.
+func buffered(f *migration.Facts) {
+	stands(f)
+	f.Object.Status.TargetPodName, f.Object.Status.TargetPodUID = "counter-abc", targetUID
+	f.Target.Pod = pod("counter-abc", targetUID, "node-b")
+	f.Target.Pod.Labels[v1alpha1.LabelMigration] = uid
+	f.Target.Pod.Status = corev1.PodStatus{Phase: corev1.PodPending}
 }
 
 // attempt is after the first PREPARE was sent.
@@ -95,6 +104,21 @@ func TestCheckpointing(t *testing.T) {
 			}
 		}},
 		{name: "then the queue", change: func(f *migration.Facts) { f.Done[migration.StepHolds] = true }, action: "CreateReplayQueue"},
+		{name: "then the target, which waits for the checkpoint", change: stands, action: "CreateTarget", phase: v1alpha1.PhaseCheckpointing,
+			check: func(t *testing.T, p migration.Plan) {
+				if made := p.Action.(migration.CreateTarget).Pod.Name; p.Status.TargetPodName != made || p.Status.Attempt != 0 {
+					t.Errorf("made %s, status %+v", made, p.Status)
+				}
+			}},
+		{name: "its UID is recorded", change: all(buffered, func(f *migration.Facts) { f.Object.Status.TargetPodUID = "" }), action: createTransfer,
+			check: func(t *testing.T, p migration.Plan) {
+				if p.Status.TargetPodUID != targetUID {
+					t.Errorf("status %+v", p.Status)
+				}
+			}},
+		{name: "the target was deleted by somebody", change: all(buffered, func(f *migration.Facts) { f.Target.Pod = nil }),
+			action: "WriteAbort", reason: migration.ReasonTargetLost},
+		{name: "no target while the source waits to go on", change: all(checkpointed(nil), source(handover.Paused), func(f *migration.Facts) { f.Object.Status.TargetPodUID, f.Target.Pod = "", nil })},
 		{name: "then the agent, the attempt recorded", change: buffered, action: createTransfer, check: func(t *testing.T, p migration.Plan) {
 			s := p.Action.(migration.CreateTransfer).Spec
 			if p.Status.Attempt != 1 || p.Status.AttemptEpoch != 1 || s.Attempt != 1 || s.Direction != v1alpha1.TransferThaw || s.NodeName != "node-a" || s.PodUID != sourceUID || s.Container != "main" || s.KeepFrozen {

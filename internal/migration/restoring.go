@@ -1,6 +1,7 @@
 package migration
 
 import (
+	"strings"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -10,8 +11,8 @@ import (
 	"ms2m.dev/ms2m/sdk/handover"
 )
 
-// restoring makes the target pod, has the image staged for it, and waits until
-// a copy that woke Paused answers from it.
+// restoring has the image staged for the target pod, which waits for it, and waits
+// until a copy that woke Paused answers from it.
 func (p *planner) restoring() Plan {
 	if plan := p.needSource(); plan != nil {
 		return *plan
@@ -88,18 +89,22 @@ func (p *planner) restore(deadline time.Time) Plan {
 	return p.wait(deadline, "the copy in %q to answer", pod.Name)
 }
 
-// stageLeg is the leg that stages the checkpoint for a pod that has a node.
+// stageLeg is the leg that stages the checkpoint for a pod that has a node. Without
+// an image it stages nothing, and is there to be withdrawn.
 func (p *planner) stageLeg(pod *corev1.Pod) CreateTransfer {
-	return CreateTransfer{
+	leg := CreateTransfer{
 		Name: StageName(p.Object, pod.UID),
 		Spec: v1alpha1.CheckpointTransferSpec{
 			BytesPerSecond: p.settings.BandwidthBytesPerSecond,
 			Direction:      v1alpha1.TransferStage, NodeName: pod.Spec.NodeName,
-			MigrationUID: p.Object.UID, Attempt: p.status.Attempt,
+			MigrationUID: p.Object.UID, Attempt: max(p.status.Attempt, 1),
 			PodName: pod.Name, PodUID: pod.UID, Container: p.status.Container,
-			Image: p.status.CheckpointImage.Reference,
 		},
 	}
+	if image := p.status.CheckpointImage; image != nil {
+		leg.Spec.Image = image.Reference
+	}
+	return leg
 }
 
 // target makes the target pod; nil: it is there. Its name is recorded before
@@ -184,18 +189,22 @@ func unscheduled(pod *corev1.Pod) string {
 }
 
 // startFailure is why the kubelet could not start the container though the
-// checkpoint was staged, in the runtime's (and so in CRIU's) words.
+// checkpoint was staged, in the runtime's (and so in CRIU's) words. That the shim
+// had waited in vain before is none: the kubelet starts the container again.
 func startFailure(pod *corev1.Pod, container string) string {
 	c := containerStatus(pod, container)
 	if c == nil {
 		return ""
 	}
 	for _, t := range []*corev1.ContainerStateTerminated{c.State.Terminated, c.LastTerminationState.Terminated} {
+		if t != nil && strings.Contains(t.Message, v1alpha1.MessageNotStaged) {
+			return ""
+		}
 		if t != nil {
 			return "the restored process ended: " + t.Reason + ": " + t.Message
 		}
 	}
-	if w := c.State.Waiting; w != nil {
+	if w := c.State.Waiting; w != nil && !strings.Contains(w.Message, v1alpha1.MessageNotStaged) {
 		switch w.Reason {
 		case "CreateContainerError", "RunContainerError", "CrashLoopBackOff":
 			return "the container cannot be restored: " + w.Reason + ": " + w.Message

@@ -42,7 +42,7 @@ func (p *planner) cede(deadline time.Time) Plan {
 	if p.unsettled() {
 		return p.wait(earlier(p.Now.Add(p.Policy.Poll), deadline), "the owner's controller to see its newest spec")
 	}
-	p.place(p.status.Hop, p.status.CheckpointImage.Digest)
+	p.place(p.status.Hop)
 	if p.state(RoleSource) != handover.Relaying {
 		return p.wait(deadline, "the source to cede")
 	}

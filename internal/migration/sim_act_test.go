@@ -180,11 +180,6 @@ func (w *world) actOnPod(a migration.Action) {
 			p.UID, p.Status = types.UID(fmt.Sprintf("uid-%d", w.born)), corev1.PodStatus{Phase: corev1.PodPending}
 			w.pods[p.Name] = p
 		}
-	case migration.AdmitTarget:
-		w.change(a.Name, a.UID, func(p *corev1.Pod) {
-			metav1.SetMetaDataAnnotation(&p.ObjectMeta, v1alpha1.AnnotationDigest, a.Digest)
-			p.Spec.SchedulingGates = nil
-		})
 	case migration.OpenGate:
 		w.change(a.Name, a.UID, func(p *corev1.Pod) {
 			if in := w.instances[a.UID]; in != nil && in.State != handover.Live && !w.crashed {

@@ -25,11 +25,6 @@ func (w *world) turnOwner() {
 			p.Annotations = map[string]string{v1alpha1.AnnotationMigration: uid, v1alpha1.AnnotationHandover: place.Handover}
 			p.Spec.Containers[0].Env = []corev1.EnvVar{{Name: handover.EnvMigration, Value: place.Handover}}
 			p.Spec.NodeSelector = map[string]string{corev1.LabelHostname: place.Hostname}
-			if place.Digest == "" {
-				p.Spec.SchedulingGates = []corev1.PodSchedulingGate{{Name: v1alpha1.GateCheckpoint}}
-			} else {
-				p.Annotations[v1alpha1.AnnotationDigest] = place.Digest
-			}
 		}
 		w.blind = false
 	case owner.ReplicaSet:
@@ -64,11 +59,11 @@ func cost(p *corev1.Pod) int {
 	return 0
 }
 
-// settleNodes lets scheduler and kubelets do their part: what is not gated is
-// placed, what is not to be restored starts.
+// settleNodes lets scheduler and kubelets do their part: pods are placed, what is
+// not to be restored starts.
 func (w *world) settleNodes() {
 	for _, p := range w.pods {
-		if p.Spec.NodeName != "" || len(p.Spec.SchedulingGates) > 0 {
+		if p.Spec.NodeName != "" {
 			continue
 		}
 		p.Spec.NodeName = "node-a"

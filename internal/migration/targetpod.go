@@ -65,7 +65,6 @@ func TargetPod(m *v1alpha1.StatefulMigration, st *v1alpha1.StatefulMigrationStat
 		v1alpha1.AnnotationMigration: string(m.UID),
 		v1alpha1.AnnotationHandover:  handoverID,
 		v1alpha1.AnnotationContainer: st.Container,
-		v1alpha1.AnnotationDigest:    st.CheckpointImage.Digest,
 		v1alpha1.AnnotationBaseName:  BaseName(source),
 	} {
 		metav1.SetMetaDataAnnotation(&pod.ObjectMeta, key, value)

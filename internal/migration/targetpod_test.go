@@ -60,7 +60,7 @@ func TestTargetPod(t *testing.T) {
 	want.Annotations = map[string]string{
 		"note":                       "kept",
 		v1alpha1.AnnotationMigration: uid, v1alpha1.AnnotationHandover: "hop", v1alpha1.AnnotationContainer: "main",
-		v1alpha1.AnnotationDigest: "sha256:00", v1alpha1.AnnotationBaseName: "counter",
+		v1alpha1.AnnotationBaseName: "counter",
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Error(diff)

@@ -16,7 +16,9 @@ import (
 const (
 	annotationMigration = "migration.ms2m.dev/migration"
 	annotationContainer = "migration.ms2m.dev/container"
-	annotationDigest    = "migration.ms2m.dev/checkpoint-digest"
+
+	// notStaged is the API's MessageNotStaged.
+	notStaged = "no checkpoint was staged within"
 
 	annotationType          = "io.kubernetes.cri.container-type"
 	annotationContainerName = "io.kubernetes.cri.container-name"
@@ -50,7 +52,6 @@ func wanted(spec *specs.Spec) (staging.Want, bool) {
 		Namespace:    a[annotationNamespace],
 		PodName:      a[annotationPodName],
 		Slot:         staging.Slot{PodUID: a[annotationPodUID], Container: a[annotationContainerName]},
-		Digest:       a[annotationDigest],
 	}, true
 }
 

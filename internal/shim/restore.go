@@ -20,10 +20,10 @@ import (
 
 // restore is one checkpoint on its way into one container.
 type restore struct {
-	want   staging.Want
 	spec   *specs.Spec
 	bundle string
 	dir    string // where the checkpoint was taken to
+	image  string // that it came from
 	log    string // where CRIU's log is kept
 }
 

@@ -89,10 +89,10 @@ func (s *Service) Start(ctx context.Context, r *taskapi.StartRequest) (*taskapi.
 	cause := re.keepLog(ctx)
 	if err != nil {
 		return nil, status.Errorf(status.Code(err), "ms2m: restore of checkpoint %s failed: %s%s",
-			re.want.Digest, cause, status.Convert(err).Message())
+			re.image, cause, status.Convert(err).Message())
 	}
 	re.rename(ctx, int(resp.Pid))
-	log.G(ctx).WithField("id", r.ID).WithField("checkpoint", re.want.Digest).Info("ms2m: restored")
+	log.G(ctx).WithField("id", r.ID).WithField("checkpoint", re.image).Info("ms2m: restored")
 	return resp, nil
 }
 
@@ -136,11 +136,11 @@ func (s *Service) prepare(ctx context.Context, r *taskapi.CreateTaskRequest) (*r
 	if err := s.await(ctx, want.Slot, r.Bundle); err != nil {
 		return nil, err
 	}
-	re := &restore{want: want, spec: spec, bundle: r.Bundle, log: s.area.LogPath(want.Slot)}
+	re := &restore{spec: spec, bundle: r.Bundle, log: s.area.LogPath(want.Slot)}
 	if re.dir, err = s.area.Take(want.Slot, r.ID); err != nil {
 		return nil, errgrpc.ToGRPCf(errdefs.ErrAborted, "ms2m: take the staged checkpoint: %v", err)
 	}
-	if err := staging.Verify(ctx, re.dir, want); err != nil {
+	if re.image, err = staging.Verify(ctx, re.dir, want); err != nil {
 		re.writeLog(ctx, err)
 		re.dropFiles(ctx)
 		return nil, errgrpc.ToGRPCf(errdefs.ErrFailedPrecondition, "ms2m: the staged checkpoint is refused: %v", err)
@@ -156,7 +156,7 @@ func (s *Service) await(ctx context.Context, slot staging.Slot, bundle string) e
 	case err == nil:
 		return nil
 	case errors.Is(err, context.DeadlineExceeded):
-		return errgrpc.ToGRPCf(errdefs.ErrUnavailable, "ms2m: no checkpoint was staged within %v, is the agent of this node at work?", s.wait)
+		return errgrpc.ToGRPCf(errdefs.ErrUnavailable, "ms2m: "+notStaged+" %v, is the agent of this node at work?", s.wait)
 	case errors.Is(err, context.Canceled), errors.Is(err, staging.ErrAbandoned),
 		errors.Is(err, staging.ErrWithdrawn):
 		return errgrpc.ToGRPCf(errdefs.ErrAborted, "ms2m: wait for the checkpoint: %v", err)

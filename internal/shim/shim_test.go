@@ -87,7 +87,6 @@ func target() map[string]string {
 		annotationContainerName: "cart",
 		annotationMigration:     "m-1",
 		annotationContainer:     "cart",
-		annotationDigest:        digest,
 	}
 }
 
@@ -149,7 +148,7 @@ func TestAnnotationsAreTheAPIs(t *testing.T) {
 	for ours, api := range map[string]string{
 		annotationMigration: v1alpha1.AnnotationMigration,
 		annotationContainer: v1alpha1.AnnotationContainer,
-		annotationDigest:    v1alpha1.AnnotationDigest,
+		notStaged:           v1alpha1.MessageNotStaged,
 	} {
 		if ours != api {
 			t.Errorf("%s is %s in the API", ours, api)
@@ -255,15 +254,15 @@ func TestRefusedCheckpoint(t *testing.T) {
 	n := newNode(t)
 	n.stage(t)
 	other := target()
-	other[annotationDigest] = "sha256:def"
+	other[annotationNamespace] = "bank"
 	_, err := n.shim.Create(t.Context(), &taskapi.CreateTaskRequest{ID: "c1", Bundle: bundle(t, other)})
-	if err == nil || !strings.Contains(err.Error(), "refused") || !strings.Contains(err.Error(), "digest") {
+	if err == nil || !strings.Contains(err.Error(), "refused") || !strings.Contains(err.Error(), "namespace") {
 		t.Errorf("Create: %v", err)
 	}
 	if len(n.runc.created) != 0 {
 		t.Error("it was created")
 	}
-	if !strings.Contains(n.log(t), "digest") {
+	if !strings.Contains(n.log(t), "namespace") {
 		t.Errorf("kept log is %q", n.log(t))
 	}
 	if _, err := n.area.Staged(slot); !errors.Is(err, os.ErrNotExist) {

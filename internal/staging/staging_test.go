@@ -27,7 +27,7 @@ func record() staging.Record {
 }
 
 func want() staging.Want {
-	return staging.Want{MigrationUID: "m-1", Namespace: "shop", PodName: "cart-0", Slot: slot, Digest: "sha256:abc"}
+	return staging.Want{MigrationUID: "m-1", Namespace: "shop", PodName: "cart-0", Slot: slot}
 }
 
 // stage commits a checkpoint of two files.
@@ -85,7 +85,7 @@ func TestOnce(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := staging.Verify(t.Context(), dir, want()); err != nil {
+	if _, err := staging.Verify(t.Context(), dir, want()); err != nil {
 		t.Errorf("Verify: %v", err)
 	}
 	if _, err := a.Take(slot, "c2"); !errors.Is(err, fs.ErrNotExist) {
@@ -165,8 +165,7 @@ func TestVerifyRefuses(t *testing.T) {
 		"no images":         {tamper: func(t *testing.T, dir string) { os.RemoveAll(dir + "/checkpoint") }, reason: "no directory"},
 		"no record":         {tamper: func(t *testing.T, dir string) { os.Remove(dir + "/restore.json") }, reason: "no such file"},
 		"broken record":     {tamper: func(t *testing.T, dir string) { write(t, dir+"/restore.json", "{") }, reason: "restore.json"},
-		"another digest":    {want: func(w *staging.Want) { w.Digest = "sha256:def" }, reason: "digest"},
-		"no digest":         {want: func(w *staging.Want) { w.Digest = "" }, reason: "digest"},
+		"no migration":      {want: func(w *staging.Want) { w.MigrationUID = "" }, reason: "migration"},
 		"another migration": {want: func(w *staging.Want) { w.MigrationUID = "m-2" }, reason: "migration"},
 		"another namespace": {want: func(w *staging.Want) { w.Namespace = "bank" }, reason: "namespace"},
 		"another pod":       {want: func(w *staging.Want) { w.PodName = "cart-1" }, reason: "pod"},
@@ -187,7 +186,7 @@ func TestVerifyRefuses(t *testing.T) {
 			if tc.want != nil {
 				tc.want(&w)
 			}
-			err = staging.Verify(t.Context(), dir, w)
+			_, err = staging.Verify(t.Context(), dir, w)
 			if err == nil || !strings.Contains(err.Error(), tc.reason) {
 				t.Errorf("Verify: %v, want it to name %q", err, tc.reason)
 			}

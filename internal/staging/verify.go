@@ -10,7 +10,6 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
-	"strings"
 
 	"golang.org/x/sync/errgroup"
 	"golang.org/x/sys/unix"
@@ -22,39 +21,37 @@ type Want struct {
 	Namespace    string
 	PodName      string
 	Slot         Slot
-	// Digest of the checkpoint's image, sha256:….
-	Digest string
 }
 
 // Verify checks that the checkpoint in dir is the wanted one and that its files
-// are exactly those of its record, byte for byte. It follows no symbolic link.
-func Verify(ctx context.Context, dir string, want Want) error {
+// are exactly those of its record, byte for byte, and returns the image that it came
+// from. It follows no symbolic link. Which image is the right one the manager has told the agent, in the leg that this
+// is the end of: the pod is made before the image is.
+func Verify(ctx context.Context, dir string, want Want) (image string, err error) {
 	r, err := readRecord(dir)
 	if err != nil {
-		return err
+		return "", err
 	}
-	_, digest, _ := strings.Cut(r.Image, "@")
 	for _, c := range []struct{ what, got, want string }{
 		{"migration", r.MigrationUID, want.MigrationUID},
 		{"namespace", r.Namespace, want.Namespace},
 		{"pod", r.PodName, want.PodName},
 		{"pod UID", r.PodUID, want.Slot.PodUID},
 		{"container", r.Container, want.Slot.Container},
-		{"digest", digest, want.Digest},
 	} {
 		if c.got != c.want || c.want == "" {
-			return fmt.Errorf("it is for %s %q, not for %q", c.what, c.got, c.want)
+			return "", fmt.Errorf("it is for %s %q, not for %q", c.what, c.got, c.want)
 		}
 	}
 	if err := onlyKnownFiles(dir, r.Files); err != nil {
-		return err
+		return "", err
 	}
 	g, ctx := errgroup.WithContext(ctx)
 	g.SetLimit(runtime.GOMAXPROCS(0))
 	for name, file := range r.Files {
 		g.Go(func() error { return verifyFile(ctx, dir, name, file) })
 	}
-	return g.Wait()
+	return r.Image, g.Wait()
 }
 
 // onlyKnownFiles refuses what the record does not list: CRIU opens images by

@@ -202,7 +202,6 @@ func (w *world) asItsTemplate(pod *corev1.Pod, m *v1alpha1.StatefulMigration) {
 	}
 	annotations := map[string]string{
 		v1alpha1.AnnotationMigration: string(m.UID), v1alpha1.AnnotationHandover: id, v1alpha1.AnnotationContainer: "main",
-		v1alpha1.AnnotationDigest: m.Status.CheckpointImage.Digest,
 	}
 	if !maps.Equal(pod.Annotations, annotations) || !maps.Equal(pod.Labels, w.source.Labels) {
 		w.t.Errorf("annotations %v, want %v; labels %v, want %v", pod.Annotations, annotations, pod.Labels, w.source.Labels)
