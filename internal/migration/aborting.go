@@ -74,7 +74,7 @@ func (p *planner) abort() Plan {
 		if leg, ok := p.awaited(); ok {
 			return p.act(leg)
 		}
-		return p.outlast("the target pod to go")
+		return p.departing(p.Target.Pod, "the target pod to go")
 	}
 	if plan := p.tidy(); plan != nil {
 		return *plan

@@ -38,14 +38,21 @@ func (p *planner) checkpointing() Plan {
 	return p.prepare()
 }
 
-// early makes the target pod before there is anything to restore: its node prepares
+// early has the target pod made before there is anything to restore: its node prepares
 // sandbox, volumes and image while the source is dumped and shipped, and the shim
 // waits for the checkpoint. nil: it is there, or its owner makes it.
 func (p *planner) early() *Plan {
-	if p.recreated() || p.Checkpoint != nil && p.Checkpoint.Attempt == p.status.Attempt {
+	switch {
+	case p.Checkpoint != nil && p.Checkpoint.Attempt == p.status.Attempt:
 		return nil // the source waits to go on: that comes first
+	case !p.recreated():
+		return p.target(p.until(p.settings.Deadlines.RestoreSeconds))
+	case p.status.Hop > 1:
+		if plan := p.clearHome(); plan != nil && plan.Action != nil {
+			return plan
+		}
 	}
-	return p.target(p.until(p.settings.Deadlines.RestoreSeconds))
+	return nil
 }
 
 // buffer sets the holds and makes the replay queue, before the source is asked

@@ -23,7 +23,7 @@ func (p *planner) forward() Plan {
 	}
 	for _, step := range []func() *Plan{p.serve, p.succeed} {
 		if plan := step(); plan != nil {
-			return *plan
+			return p.meanwhile(*plan)
 		}
 	}
 	if p.outward() {
@@ -53,9 +53,43 @@ func (p *planner) complete() Plan {
 	return Plan{Ended: true}
 }
 
+// meanwhile does what needs no order while the target becomes Ready and the source
+// goes: nobody reads archive, image or replay queue any more when the target is live and
+// the source knows it, or is gone. plan is what is done, or waited for, otherwise.
+func (p *planner) meanwhile(plan Plan) Plan {
+	knows := p.state(RoleSource) == handover.Retired || !p.alive(RoleSource)
+	if plan.Action != nil || !p.noted() || p.outward() || !knows {
+		return plan
+	}
+	if litter := p.litter(); litter != nil && litter.Action != nil {
+		return *litter
+	}
+	return plan
+}
+
 // tidy removes what the migration has made on the nodes, in the repository and
-// at the broker; nil: there is nothing left.
+// at the broker, and then its marks; nil: there is nothing left.
 func (p *planner) tidy() *Plan {
+	if plan := p.litter(); plan != nil {
+		return plan
+	}
+	var plan Plan
+	switch {
+	case p.liveAwaited():
+		// Without the decision a target that has not read it yet would take its
+		// own, and throw the state away.
+		plan = p.outlast("the target to say that it is live")
+	case !p.Done[StepMarksRemoved] && !p.marksNeeded():
+		plan = p.act(RemoveMarks{Marks: p.marks(), Step: StepMarksRemoved})
+	default:
+		return nil
+	}
+	return &plan
+}
+
+// litter removes what nobody needs any more: what lies on the nodes, the replay queue
+// and the image; nil: there is none left.
+func (p *planner) litter() *Plan {
 	if p.status.CheckpointImage == nil && p.Push != nil && p.Push.Status.Image != nil {
 		// The agent has pushed it after the migration was given up. When the leg
 		// is gone nobody knows the digest any more.
@@ -71,12 +105,6 @@ func (p *planner) tidy() *Plan {
 		plan = p.act(DeleteReplayQueues{Queues: p.replayQueues()})
 	case image != "":
 		plan = p.act(DeleteImage{Reference: image})
-	case p.liveAwaited():
-		// Without the decision a target that has not read it yet would take its
-		// own, and throw the state away.
-		plan = p.outlast("the target to say that it is live")
-	case !p.Done[StepMarksRemoved] && !p.marksNeeded():
-		plan = p.act(RemoveMarks{Marks: p.marks(), Step: StepMarksRemoved})
 	default:
 		return nil
 	}

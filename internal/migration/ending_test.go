@@ -123,17 +123,34 @@ func TestForward(t *testing.T) {
 		f.Target.Report = report(targetUID, handover.Live)
 	}
 	gone := all(committed, func(f *migration.Facts) { f.Source.Pod, f.Source.Report = nil, nil })
+	unready := func(f *migration.Facts) { f.Target.Pod.Status.Conditions[1].Status = corev1.ConditionFalse }
+	going := func(f *migration.Facts) { at := metav1.NewTime(now); f.Source.Pod.DeletionTimestamp = &at }
+	processesEnded := func(f *migration.Facts) {
+		f.Source.Pod.Status.Phase = corev1.PodSucceeded
+		f.Source.Pod.Status.ContainerStatuses[0].State = corev1.ContainerState{Terminated: &corev1.ContainerStateTerminated{}}
+	}
 	run(t, v1alpha1.PhaseFinalizing, []row{
 		{name: "the source's node does not come back", change: all(committed, func(f *migration.Facts) { at := metav1.NewTime(now); f.Source.Pod.DeletionTimestamp = &at }, later(15*time.Minute)),
 			action: "ended", phase: v1alpha1.PhaseCompleted, check: leftBehind},
 		{name: "Services are let in first", change: all(committed, func(f *migration.Facts) { f.Target.Pod.Status.Conditions = nil }), action: "OpenGate"},
-		{name: "the target is waited for", change: all(committed, source(handover.Retired), func(f *migration.Facts) { f.Target.Pod.Status.Conditions[1].Status = corev1.ConditionFalse })},
+		{name: "the legs go while the target is waited for", change: all(committed, source(handover.Retired), unready), action: "DeleteTransfers"},
+		{name: "not before the source knows", change: all(committed, unready), action: "Send RETIRE to the source"},
+		{name: "the marks stay meanwhile", change: all(committed, source(handover.Retired), unready, done(migration.StepTransfersDeleted, migration.StepReplayQueueGone, migration.StepImageDeleted(reference)), noLegs)},
 		{name: "but not for ever", change: all(committed, source(handover.Retired), func(f *migration.Facts) {
-			f.Target.Pod.Status.Conditions[1].Status = corev1.ConditionFalse
+			unready(f)
 			condition(f.Object, v1alpha1.ConditionServing, metav1.ConditionFalse, "Waiting")
 			f.Object.Status.Conditions[len(f.Object.Status.Conditions)-1].LastTransitionTime = metav1.NewTime(now.Add(-time.Minute))
 		}), action: "DeletePod"},
-		{name: "the source is going", change: all(committed, source(handover.Retired), func(f *migration.Facts) { at := metav1.NewTime(now); f.Source.Pod.DeletionTimestamp = &at })},
+		{name: "the legs go while the source is going", change: all(committed, source(handover.Retired), going), action: "DeleteTransfers"},
+		{name: "the source's processes end", change: all(committed, source(handover.Retired), going, func(f *migration.Facts) { f.Source.Pod.Status.Phase = corev1.PodSucceeded }), action: "DeleteTransfers"},
+		{name: "its processes have ended", change: all(committed, source(handover.Retired), going, processesEnded), action: "DeletePod", check: func(t *testing.T, p migration.Plan) {
+			if a := p.Action.(migration.DeletePod); a.UID != sourceUID || a.Grace == nil || *a.Grace != 0 {
+				t.Errorf("%+v", a)
+			}
+		}},
+		{name: "and it has a volume from elsewhere", change: all(committed, source(handover.Retired), going, processesEnded, func(f *migration.Facts) {
+			f.Source.Pod.Spec.Volumes = []corev1.Volume{{Name: "data", VolumeSource: corev1.VolumeSource{PersistentVolumeClaim: &corev1.PersistentVolumeClaimVolumeSource{ClaimName: "data"}}}}
+		}), action: "DeleteTransfers"},
 		{name: "nobody listens in the source", change: all(committed, func(f *migration.Facts) {
 			f.Source.Sent = said(handover.Retire)
 			f.Source.Sent[handover.Retire] = migration.Sent{First: now, At: now, Attempt: 1, NoInstance: true}

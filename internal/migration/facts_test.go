@@ -164,6 +164,7 @@ func facts(phase v1alpha1.MigrationPhase) migration.Facts {
 	condition(m, v1alpha1.ConditionBuffered, metav1.ConditionTrue, "Done")
 	condition(m, v1alpha1.ConditionCheckpointed, metav1.ConditionTrue, "Done")
 	if phase == v1alpha1.PhaseTransferring {
+		targetWaits(&f)
 		return f
 	}
 	st.CheckpointImage = &v1alpha1.CheckpointImage{Reference: reference, Digest: "sha256:00"}
@@ -183,6 +184,14 @@ func facts(phase v1alpha1.MigrationPhase) migration.Facts {
 	f.Target.Report = report(targetUID, handover.Replaying)
 	condition(m, v1alpha1.ConditionRestored, metav1.ConditionTrue, "Done")
 	return f
+}
+
+// targetWaits is after the target pod was made, whose shim waits for the checkpoint.
+func targetWaits(f *migration.Facts) {
+	f.Object.Status.TargetPodName, f.Object.Status.TargetPodUID = "counter-abc", targetUID
+	f.Target.Pod = pod("counter-abc", targetUID, "node-b")
+	f.Target.Pod.Labels[v1alpha1.LabelMigration] = uid
+	f.Target.Pod.Status = corev1.PodStatus{Phase: corev1.PodPending}
 }
 
 // said are commands that have just been sent.

@@ -1,6 +1,7 @@
 package migration
 
 import (
+	"fmt"
 	"time"
 
 	appsv1 "k8s.io/api/apps/v1"
@@ -46,13 +47,24 @@ func (p *planner) home(deadline time.Time) *Plan {
 			p.set(v1alpha1.ConditionRestored, metav1.ConditionFalse, ReasonOwnerChanged, why)
 		}
 		plan = p.wait(deadline, "the pod %q to be made again", p.status.TargetPodName)
-	case !p.placed(pod) && pod.DeletionTimestamp != nil:
-		plan = p.wait(deadline, "the pod %q of the UID %s to go", pod.Name, pod.UID)
 	case !p.placed(pod):
-		plan = p.act(DeletePod{Name: pod.Name, UID: pod.UID})
+		plan = *p.clearHome()
 	default:
 		p.status.TargetPodUID = pod.UID
 		return nil
+	}
+	return &plan
+}
+
+// clearHome has whatever else has the ordinal's name go; nil: there is nothing.
+func (p *planner) clearHome() *Plan {
+	pod := p.Target.Pod
+	if pod == nil || p.placed(pod) {
+		return nil
+	}
+	plan := p.departing(pod, fmt.Sprintf("the pod %q of the UID %s to go", pod.Name, pod.UID))
+	if pod.DeletionTimestamp == nil {
+		plan = p.act(DeletePod{Name: pod.Name, UID: pod.UID})
 	}
 	return &plan
 }

@@ -71,10 +71,7 @@ func stands(f *migration.Facts) {
 // buffered is after the target pod was made, too: its shim waits.
 func buffered(f *migration.Facts) {
 	stands(f)
-	f.Object.Status.TargetPodName, f.Object.Status.TargetPodUID = "counter-abc", targetUID
-	f.Target.Pod = pod("counter-abc", targetUID, "node-b")
-	f.Target.Pod.Labels[v1alpha1.LabelMigration] = uid
-	f.Target.Pod.Status = corev1.PodStatus{Phase: corev1.PodPending}
+	targetWaits(f)
 }
 
 // attempt is after the first PREPARE was sent.
@@ -203,7 +200,7 @@ func TestTransferring(t *testing.T) {
 			action: "WriteAbort", reason: "Unauthorized"},
 		{name: "pushed", change: pushed, action: "VerifyImage"},
 		{name: "verified", change: all(pushed, func(f *migration.Facts) { f.Done[migration.StepImageVerified(reference)] = true }),
-			action: "CreateTarget", phase: v1alpha1.PhaseRestoring},
+			action: createTransfer, phase: v1alpha1.PhaseRestoring},
 		{name: "not there", change: all(pushed, func(f *migration.Facts) { f.Failure = migration.Fatal(migration.ReasonTransferFailed, errTest) }),
 			action: "WriteAbort", reason: migration.ReasonTransferFailed},
 		{name: "just failed, and HELLO is not due", change: all(pushed, blocked("VerifyImage"))},

@@ -76,7 +76,7 @@ func (p *planner) removeSource() *Plan {
 		return nil
 	}
 	if p.Source.Pod.DeletionTimestamp != nil {
-		plan := p.outlast("the source pod to go")
+		plan := p.departing(p.Source.Pod, "the source pod to go")
 		return &plan
 	}
 	if plan := p.retire(); plan != nil {

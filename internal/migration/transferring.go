@@ -35,6 +35,9 @@ func (p *planner) transferring() Plan {
 		return p.giveUp(c.Reason, "push: "+c.Message)
 	case c.Status != metav1.ConditionTrue:
 		p.retrying(v1alpha1.ConditionTransferred, c)
+		if plan := p.early(); plan != nil {
+			return *plan
+		}
 		return p.wait(deadline, "the push from %q", p.status.SourceNode)
 	case p.Push.Status.Image == nil || p.Push.Status.Image.Reference == "" || p.Push.Status.Image.Digest == "":
 		return p.giveUp(ReasonTransferFailed, "push: the agent named no image")
