@@ -60,6 +60,11 @@ type Config struct {
 	// handler runs; a target whose digest differs from the source's does not
 	// take over.
 	Digest func() []byte
+	// OwnerOnly says that whatever this service answers, it answers as the state's
+	// owner, or passes on to [Consumer.Home]: [ms2m.dev/ms2m/sdk/ownerhttp.Handler] does, for HTTP.
+	// Services may send to its copy before that is live, then, so that none is
+	// waited for when it is.
+	OwnerOnly bool
 	// IdentityHeader names the header by which a message is known again among
 	// those of its queue.
 	// Default: the message-id property.

@@ -31,10 +31,10 @@ type standing struct {
 }
 
 type place struct {
-	state     handover.State
-	owner     bool
-	successor string
-	pod       string
+	state handover.State
+	owner bool
+	home  string
+	pod   string
 }
 
 // New makes a Consumer. It does not connect yet.
@@ -57,7 +57,7 @@ func New(cfg Config) (*Consumer, error) {
 		epoch: time.Now(),
 		in: handover.New(handover.Config{
 			Queue: cfg.Queue, Queues: several, Prefetch: cfg.Prefetch, Remember: cfg.Remember, Concurrency: cfg.Concurrency, Incarnation: rand.Text(),
-			Identity: identity, Digest: cfg.Digest,
+			Identity: identity, OwnerOnly: cfg.OwnerOnly, Digest: cfg.Digest,
 		}),
 	}
 	if pod, err := cfg.Pod.UID(); err == nil {
@@ -87,11 +87,12 @@ func (c *Consumer) Owner() bool {
 	return s.owner
 }
 
-// Successor is the address (an IP) of the pod in which the state lives now;
-// empty if this process has not retired, or was not told.
-func (c *Consumer) Successor() string { return c.standing.Load().successor }
+// Home is the address (an IP) of the pod in which the state lives while this process
+// does not own it: of the source, for a copy that is not live yet, and of the copy, for
+// a source that has retired. Empty if this process owns it, or was not told.
+func (c *Consumer) Home() string { return c.standing.Load().home }
 
-// Changed is closed at the next change of State, Owner or Successor. Ask for it
+// Changed is closed at the next change of State, Owner or Home. Ask for it
 // before them, so that no change is missed.
 func (c *Consumer) Changed() <-chan struct{} { return c.standing.Load().changed }
 
@@ -186,7 +187,7 @@ func (c *Consumer) step(ev handover.Event) {
 // tell makes known to other goroutines where the instance stands.
 func (c *Consumer) tell() {
 	s := &standing{
-		place:   place{state: c.in.State(), owner: c.in.Owner(), successor: c.in.Successor(), pod: c.in.Pod()},
+		place:   place{state: c.in.State(), owner: c.in.Owner(), home: c.in.Home(), pod: c.in.Pod()},
 		changed: make(chan struct{}),
 	}
 	switch before := c.standing.Load(); {

@@ -147,7 +147,7 @@ func TestMove(t *testing.T) {
 			if !target.Owner() || s.source.Owner() {
 				t.Error("the target is not the only owner")
 			}
-			if got := s.source.Successor(); got != successor || target.Successor() != "" {
+			if got := s.source.Home(); got != successor || target.Home() != "" {
 				t.Errorf("the source names %q its successor", got)
 			}
 			s.judge(target)

@@ -33,8 +33,8 @@ func TestSequential(t *testing.T) {
 			default:
 				t.Error("nobody is told that the source has retired")
 			}
-			if s.source.Owner() || s.source.Successor() != successor {
-				t.Errorf("owner: %v, successor %q", s.source.Owner(), s.source.Successor())
+			if s.source.Owner() || s.source.Home() != successor {
+				t.Errorf("owner: %v, successor %q", s.source.Owner(), s.source.Home())
 			}
 			s.source.stop()
 

@@ -294,6 +294,10 @@ type Placement struct {
 	Container string `json:"container"`
 	// handover is the identity of the hop.
 	Handover string `json:"handover"`
+	// ownerOnly says that the pod needs no readiness gate: until it owns the state it
+	// passes on what it is asked.
+	// +optional
+	OwnerOnly bool `json:"ownerOnly,omitempty"`
 	// hostname is the value of the label kubernetes.io/hostname of the node; empty
 	// if the scheduler is to choose, because the pod found no room there.
 	// +optional

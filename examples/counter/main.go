@@ -71,17 +71,19 @@ func run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	how := os.Getenv("READS")
 	c.consumer, err = sdk.New(sdk.Config{
-		URL:      os.Getenv("AMQP_URL"),
-		Queue:    os.Getenv("QUEUE"),
-		Prefetch: prefetch,
-		Handler:  c.count,
-		Digest:   func() []byte { s := c.ledger.Chain(); return append(s[:], c.answers[:]...) },
+		URL:       os.Getenv("AMQP_URL"),
+		Queue:     os.Getenv("QUEUE"),
+		Prefetch:  prefetch,
+		Handler:   c.count,
+		OwnerOnly: how == "" || how == passReads, // the rest of what it answers is not the service's
+		Digest:    func() []byte { s := c.ledger.Chain(); return append(s[:], c.answers[:]...) },
 	})
 	if err != nil {
 		return err
 	}
-	reads, err := c.reads(os.Getenv("READS"))
+	reads, err := c.reads(how)
 	if err != nil {
 		return err
 	}
@@ -189,11 +191,14 @@ func (c *counter) serveState(w http.ResponseWriter, _ *http.Request) {
 	host.Answer(w, s)
 }
 
+// passReads has /count answered by the owner, whichever pod was asked.
+const passReads = "pass"
+
 // reads is /count, as READS says.
 func (c *counter) reads(how string) (http.Handler, error) {
 	count := http.HandlerFunc(c.serveCount)
 	switch how {
-	case "", "pass":
+	case "", passReads:
 		return ownerhttp.Handler(c.consumer, count), nil
 	case "refuse":
 		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {

@@ -92,7 +92,7 @@ func (d *dispatch) queues(env func(string) string) error {
 }
 
 func (d *dispatch) config(url string) sdk.Config {
-	return sdk.Config{URL: url, Queues: slices.Sorted(maps.Keys(d.kinds)), Handler: d.handle, Digest: d.digest}
+	return sdk.Config{URL: url, Queues: slices.Sorted(maps.Keys(d.kinds)), Handler: d.handle, Digest: d.digest, OwnerOnly: true}
 }
 
 // handle does a message. What comes of it depends on it, its queue, and what came before.

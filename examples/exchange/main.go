@@ -54,6 +54,8 @@ func run(ctx context.Context) error {
 		Queue:   os.Getenv("QUEUE"),
 		Handler: e.handle,
 		Digest:  e.digest,
+		// GET /book is the service's one answer; GET /state is for whoever looks into this pod.
+		OwnerOnly: true,
 	})
 	if err != nil {
 		return err

@@ -164,6 +164,7 @@ func replaying(m *v1alpha1.StatefulMigration) {
 func target() *corev1.Pod {
 	p := pod("target", targetUID, "node-b")
 	p.Labels = map[string]string{v1alpha1.LabelMigration: uid}
+	p.Spec.ReadinessGates = []corev1.PodReadinessGate{{ConditionType: v1alpha1.ConditionLive}}
 	return p
 }
 

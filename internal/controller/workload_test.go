@@ -47,6 +47,8 @@ func TestNewcomerGoesBeforeTheHolds(t *testing.T) {
 	}
 	r.says(targetUID, handover.Status{State: handover.Live, Attempt: 1, Decision: handover.Commit})
 	r.expectSend(handover.Hello, nil).AnyTimes()
+	r.broker.EXPECT().DeleteQueue(gomock.Any(), handover.ReplayQueue(uid))
+	r.registry.EXPECT().Delete(gomock.Any(), gomock.Any())
 	r.reconcile() // the mocks know of no hold that is removed
 	if phase := r.get().Status.Phase; phase != v1alpha1.PhaseFinalizing {
 		t.Errorf("phase %s while the newcomer is there", phase)
@@ -67,8 +69,6 @@ func TestNewcomerGoesBeforeTheHolds(t *testing.T) {
 		t.Fatal(err)
 	}
 	r.later(time.Second)
-	r.broker.EXPECT().DeleteQueue(gomock.Any(), handover.ReplayQueue(uid))
-	r.registry.EXPECT().Delete(gomock.Any(), gomock.Any())
 	r.broker.EXPECT().RemoveHold(gomock.Any(), gomock.Any(), uid).MinTimes(1)
 	r.broker.EXPECT().RemoveDecision(gomock.Any(), uid)
 	r.broker.EXPECT().Forget(gomock.Any()).AnyTimes()

@@ -104,11 +104,12 @@ func (p *planner) awaited() (Withdraw, bool) {
 	return Withdraw{Leg: p.stageLeg(pod), Pod: pod.UID}, true
 }
 
-// strayTarget reports whether a target pod of this migration exists whose UID
-// was not recorded: the manager died between the two.
+// strayTarget reports whether a target pod of this hop exists whose UID was not
+// recorded: the manager died between the two. One that its owner has made for the next hop
+// already is none; it would be deleted and made again for ever.
 func (p *planner) strayTarget() bool {
 	pod := p.Target.Pod
-	return pod != nil && pod.UID != p.status.SourcePodUID && pod.Labels[v1alpha1.LabelMigration] == p.uid() && pod.Name == p.status.TargetPodName
+	return pod != nil && pod.UID != p.status.SourcePodUID && p.placed(pod) && pod.Name == p.status.TargetPodName
 }
 
 // releaseSource tells the source to read the decision, until it says that it is

@@ -48,7 +48,14 @@ func TestAborting(t *testing.T) {
 				t.Errorf("%+v", a)
 			}
 		}},
-		{name: "a target that was not recorded goes, too", change: all(live, func(f *migration.Facts) { f.Object.Status.TargetPodUID = "" }), action: "DeletePod", reason: "Gap"},
+		{name: "a target that was not recorded goes, too", change: all(live, func(f *migration.Facts) {
+			f.Object.Status.TargetPodUID = ""
+			f.Target.Pod.Annotations = map[string]string{v1alpha1.AnnotationHandover: uid}
+		}), action: "DeletePod", reason: "Gap"},
+		{name: "one that its owner made for the next hop stays", change: all(live, func(f *migration.Facts) {
+			f.Target.Pod.UID = "x"
+			f.Target.Pod.Annotations = map[string]string{v1alpha1.AnnotationHandover: uid + "-2"}
+		}), action: "DeleteTransfers", reason: "Gap"},
 		{name: "a stranger of the target's name stays", change: all(live, func(f *migration.Facts) { f.Target.Pod.UID = "x"; f.Target.Pod.Labels = nil }), action: "DeleteTransfers", reason: "Gap"},
 		{name: "the target is going", change: all(live, going), reason: "Gap"},
 		{name: "the target is going, and waits for a checkpoint that nobody stages", change: all(live, going, func(f *migration.Facts) { f.Stage = nil }), action: "Withdraw", reason: "Gap", check: func(t *testing.T, p migration.Plan) {
@@ -132,7 +139,11 @@ func TestForward(t *testing.T) {
 	run(t, v1alpha1.PhaseFinalizing, []row{
 		{name: "the source's node does not come back", change: all(committed, func(f *migration.Facts) { at := metav1.NewTime(now); f.Source.Pod.DeletionTimestamp = &at }, later(15*time.Minute)),
 			action: "ended", phase: v1alpha1.PhaseCompleted, check: leftBehind},
-		{name: "Services are let in first", change: all(committed, func(f *migration.Facts) { f.Target.Pod.Status.Conditions = nil }), action: "OpenGate"},
+		{name: "Services are let in first", change: all(committed, func(f *migration.Facts) {
+			f.Target.Pod.Status.Conditions = nil
+			f.Target.Pod.Spec.ReadinessGates = []corev1.PodReadinessGate{{ConditionType: v1alpha1.ConditionLive}}
+		}), action: "OpenGate"},
+		{name: "or need not be", change: all(committed, func(f *migration.Facts) { f.Target.Pod.Status.Conditions = f.Target.Pod.Status.Conditions[1:] }), action: "Send RETIRE to the source"},
 		{name: "the legs go while the target is waited for", change: all(committed, source(handover.Retired), unready), action: "DeleteTransfers"},
 		{name: "not before the source knows", change: all(committed, unready), action: "Send RETIRE to the source"},
 		{name: "the marks stay meanwhile", change: all(committed, source(handover.Retired), unready, done(migration.StepTransfersDeleted, migration.StepReplayQueueGone, migration.StepImageDeleted(reference)), noLegs)},

@@ -103,7 +103,7 @@ func moved(t *testing.T, source *corev1.Pod) *corev1.Pod {
 	m.Status.Container = source.Spec.Containers[0].Name
 	m.Status.Owner = &v1alpha1.WorkloadReference{APIVersion: "apps/v1", Kind: "ReplicaSet", Name: "counter"}
 	m.Status.CheckpointImage = &v1alpha1.CheckpointImage{Digest: "sha256:00"}
-	got, _ := migration.TargetPod(m, &m.Status, source, "hop")
+	got, _ := migration.TargetPod(m, &m.Status, source, "hop", false)
 	return got
 }
 

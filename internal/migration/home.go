@@ -19,7 +19,7 @@ func (p *planner) place(hop int32) {
 	}
 	p.status.Placement = &v1alpha1.Placement{
 		PodName: p.Object.Spec.SourcePod.Name, OwnerUID: p.status.Owner.UID, Container: p.status.Container,
-		Handover: hopID(p.Object.UID, hop),
+		Handover: hopID(p.Object.UID, hop), OwnerOnly: p.ownerOnly(),
 	}
 	if p.status.TargetNode != "" {
 		p.status.Placement.Hostname = p.Hostname

@@ -65,6 +65,17 @@ func (p *planner) ours(role Role) bool {
 	return r != nil && r.Status.Migration == p.id()
 }
 
+// ownerOnly reports whether the service answers as the state's owner only: then
+// its copy may be Ready before it is live.
+func (p *planner) ownerOnly() bool {
+	for _, r := range []*handover.Report{p.Source.Report, p.Target.Report} {
+		if r != nil && r.Status.OwnerOnly {
+			return true
+		}
+	}
+	return false
+}
+
 // replayQueue is the name of the replay queue.
 func (p *planner) replayQueue() string {
 	return ReplayQueue(p.Object, p.status.Hop)

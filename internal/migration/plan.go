@@ -192,6 +192,9 @@ func (p *planner) command(role Role, kind handover.CommandKind) handover.Command
 	case handover.Prepare:
 		c.ReplayQueue = p.replayQueue()
 		c.Sequential = p.sequential()
+		if pod := p.Source.Pod; pod != nil {
+			c.Predecessor = pod.Status.PodIP
+		}
 		c.DeadlineMillis = p.attemptTime().Milliseconds()
 		c.LeaseMillis += c.DeadlineMillis // a frozen process hears nothing
 	case handover.StartReplay:

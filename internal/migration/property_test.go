@@ -132,7 +132,7 @@ func (w *world) restore(l *v1alpha1.CheckpointTransfer) {
 	}
 	in := &instancetest.Instance{Sequential: w.sequential(), Status: handover.Status{
 		PodUID: string(p.UID), State: handover.Restored, Migration: w.id(), Attempt: int(l.Spec.Attempt), Queue: "orders",
-		Identity: handover.IdentityMessageID, Decision: w.decisions[w.id()],
+		Identity: handover.IdentityMessageID, OwnerOnly: w.ownerOnly, Decision: w.decisions[w.id()],
 	}}
 	if w.badImage && !w.sequential() {
 		in.State, in.Reason, w.badImage = handover.Void, handover.ReasonNotPaused, false
@@ -169,7 +169,7 @@ func TestWhateverHappens(t *testing.T) {
 		t.Run(kind.name, func(t *testing.T) {
 			ends := map[v1alpha1.MigrationPhase]int{}
 			rapid.Check(t, func(t *rapid.T) {
-				w := newWorld(kind.owner, kind.strategy)
+				w := newWorld(kind.owner, kind.strategy, rapid.Bool().Draw(t, "owner only"))
 				w.limit(t)
 				for i := range rapid.IntRange(0, 120).Draw(t, "turns") {
 					if ended := w.misfortune(t, i); ended {

@@ -123,7 +123,7 @@ func (p *planner) target(time.Time) *Plan {
 		plan = p.giveUp(ReasonSourceLost, "the source pod is gone, and the target pod was not made yet")
 	case pod == nil:
 		p.set(v1alpha1.ConditionRestored, metav1.ConditionFalse, ReasonWaiting, "the target pod %q is being made", p.status.TargetPodName)
-		made, notes := TargetPod(p.Object, p.status, p.Source.Pod, p.id())
+		made, notes := TargetPod(p.Object, p.status, p.Source.Pod, p.id(), p.ownerOnly())
 		if p.Owner != nil {
 			more, why := Unseen(made, *p.Owner)
 			if why != "" {

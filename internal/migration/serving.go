@@ -21,7 +21,7 @@ func (p *planner) serve() *Plan {
 	}
 	var plan Plan
 	switch {
-	case podCondition(p.Target.Pod, v1alpha1.ConditionLive) != corev1.ConditionTrue:
+	case liveGated(p.Target.Pod) && podCondition(p.Target.Pod, v1alpha1.ConditionLive) != corev1.ConditionTrue:
 		p.set(v1alpha1.ConditionServing, metav1.ConditionFalse, ReasonWaiting, "the target has the state and is not Ready yet: Services do not send to it")
 		plan = p.act(OpenGate{Name: p.Target.Pod.Name, UID: p.Target.Pod.UID})
 		return &plan
@@ -43,6 +43,11 @@ func (p *planner) serve() *Plan {
 	}
 	p.set(v1alpha1.ConditionServing, metav1.ConditionTrue, ReasonDone, "the target is Ready: Services send to it")
 	return nil
+}
+
+// liveGated reports whether Services are kept from a pod until the gate is opened.
+func liveGated(pod *corev1.Pod) bool {
+	return slices.ContainsFunc(pod.Spec.ReadinessGates, func(g corev1.PodReadinessGate) bool { return g.ConditionType == v1alpha1.ConditionLive })
 }
 
 // retire has the source read COMMIT, if it is there to answer; nil: it has, or

@@ -24,6 +24,9 @@ func (w *world) turnOwner() {
 			p.Labels[v1alpha1.LabelMigration] = uid
 			p.Annotations = map[string]string{v1alpha1.AnnotationMigration: uid, v1alpha1.AnnotationHandover: place.Handover}
 			p.Spec.Containers[0].Env = []corev1.EnvVar{{Name: handover.EnvMigration, Value: place.Handover}}
+			if !place.OwnerOnly {
+				p.Spec.ReadinessGates = []corev1.PodReadinessGate{{ConditionType: v1alpha1.ConditionLive}}
+			}
 			p.Spec.NodeSelector = map[string]string{corev1.LabelHostname: place.Hostname}
 		}
 		w.blind = false
@@ -76,8 +79,16 @@ func (w *world) settleNodes() {
 	}
 }
 
+// runs is when a pod's container runs: the pod is Ready unless its gate keeps it from
+// being so.
 func (w *world) runs(p *corev1.Pod) {
 	p.Status.Phase = corev1.PodRunning
+	switch copied := p.Labels[v1alpha1.LabelMigration] != ""; {
+	case len(p.Spec.ReadinessGates) == 0 && copied && !w.ownerOnly:
+		w.violated("%s is Ready before it is live, and does not pass on", p.Name)
+	case len(p.Spec.ReadinessGates) == 0:
+		p.Status.Conditions = append(p.Status.Conditions, corev1.PodCondition{Type: corev1.PodReady, Status: corev1.ConditionTrue})
+	}
 	p.Status.ContainerStatuses = []corev1.ContainerStatus{{Name: "main", State: corev1.ContainerState{Running: &corev1.ContainerStateRunning{}}}}
 }
 

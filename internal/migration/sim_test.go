@@ -32,6 +32,7 @@ type world struct {
 	crashed   bool      // a process was lost: what is true then is the protocol's affair
 	blind     bool      // the API server has not seen the placement yet
 	busy      bool      // as many others are active as may be
+	ownerOnly bool      // the service answers as the owner only
 
 	legs     map[string]*v1alpha1.CheckpointTransfer
 	archives map[string]bool
@@ -74,9 +75,9 @@ const (
 	revision = "rev1"
 )
 
-func newWorld(kind owner.Kind, strategy v1alpha1.Strategy) *world {
+func newWorld(kind owner.Kind, strategy v1alpha1.Strategy, ownerOnly bool) *world {
 	w := &world{
-		now: now, object: object(""), kind: kind,
+		now: now, object: object(""), kind: kind, ownerOnly: ownerOnly,
 		pods: map[string]*corev1.Pod{}, instances: map[types.UID]*instancetest.Instance{},
 		legs: map[string]*v1alpha1.CheckpointTransfer{}, archives: map[string]bool{}, images: map[string]bool{},
 		decisions: map[string]handover.Decision{}, ends: map[string]bool{}, holds: map[string]string{}, heldSince: map[types.UID]time.Time{},
@@ -223,7 +224,7 @@ func (w *world) holder(p *corev1.Pod) (id, key string) {
 // start starts a fresh process in a pod.
 func (w *world) start(p *corev1.Pod) {
 	in := &instancetest.Instance{Status: handover.Status{
-		PodUID: string(p.UID), State: handover.Held, Queue: "orders", Identity: handover.IdentityMessageID,
+		PodUID: string(p.UID), State: handover.Held, Queue: "orders", Identity: handover.IdentityMessageID, OwnerOnly: w.ownerOnly,
 	}}
 	w.instances[p.UID] = in
 	delete(w.heldSince, p.UID)

@@ -44,7 +44,10 @@ var remarks = []string{
 // not to see it before the hand-over. What differs from the source is listed in
 // Differences. notes say what of the spec was left out because it would tie the
 // copy to the source's node.
-func TargetPod(m *v1alpha1.StatefulMigration, st *v1alpha1.StatefulMigrationStatus, source *corev1.Pod, handoverID string) (pod *corev1.Pod, notes []string) {
+//
+// With ownerOnly the copy answers as the state's owner or passes on to it: it is Ready as soon
+// as its own probes say so. Otherwise a readiness gate keeps Services away until it is live.
+func TargetPod(m *v1alpha1.StatefulMigration, st *v1alpha1.StatefulMigrationStatus, source *corev1.Pod, handoverID string, ownerOnly bool) (pod *corev1.Pod, notes []string) {
 	pod = &corev1.Pod{
 		ObjectMeta: metav1.ObjectMeta{
 			Name: TargetName(m, source), GenerateName: source.GenerateName, Namespace: source.Namespace,
@@ -82,7 +85,9 @@ func TargetPod(m *v1alpha1.StatefulMigration, st *v1alpha1.StatefulMigrationStat
 	s.Overhead = nil // of the source's RuntimeClass; admission sets the copy's
 	// A restored process has its init containers behind it.
 	s.InitContainers = slices.DeleteFunc(s.InitContainers, func(c corev1.Container) bool { return !sidecar(&c) })
-	if live := (corev1.PodReadinessGate{ConditionType: v1alpha1.ConditionLive}); !slices.Contains(s.ReadinessGates, live) {
+	live := corev1.PodReadinessGate{ConditionType: v1alpha1.ConditionLive} // of a source that was moved before
+	s.ReadinessGates = slices.DeleteFunc(s.ReadinessGates, func(g corev1.PodReadinessGate) bool { return g == live })
+	if !ownerOnly {
 		s.ReadinessGates = append(s.ReadinessGates, live)
 	}
 	dropAccessVolume(s)

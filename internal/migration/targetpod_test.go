@@ -16,6 +16,19 @@ import (
 	"ms2m.dev/ms2m/sdk/handover"
 )
 
+// TestOwnerOnly: a copy that passes on what it is asked needs no gate, not even one that
+// its source has from an earlier move.
+func TestOwnerOnly(t *testing.T) {
+	f := facts(v1alpha1.PhaseRestoring)
+	for _, only := range []bool{false, true} {
+		made, _ := migration.TargetPod(f.Object, &f.Object.Status, f.Source.Pod, "hop", only)
+		again, _ := migration.TargetPod(f.Object, &f.Object.Status, made, "hop", true)
+		if gated := len(made.Spec.ReadinessGates) == 1; gated == only || len(again.Spec.ReadinessGates) != 0 {
+			t.Errorf("ownerOnly %t: gates %v, then %v", only, made.Spec.ReadinessGates, again.Spec.ReadinessGates)
+		}
+	}
+}
+
 func TestTargetPod(t *testing.T) {
 	f := facts(v1alpha1.PhaseRestoring)
 	src := f.Source.Pod
@@ -35,7 +48,7 @@ func TestTargetPod(t *testing.T) {
 	src.Spec.Containers[0].Env = []corev1.EnvVar{{Name: handover.EnvMigration, Value: "an earlier move"}, {Name: "A", Value: "b"}}
 	before := src.DeepCopy()
 
-	got, notes := migration.TargetPod(f.Object, &f.Object.Status, src, "hop")
+	got, notes := migration.TargetPod(f.Object, &f.Object.Status, src, "hop", false)
 	if diff := cmp.Diff(before, src); diff != "" {
 		t.Errorf("the source was changed: %s", diff)
 	}
@@ -112,7 +125,7 @@ func TestPlacement(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			f := facts(v1alpha1.PhaseRestoring)
 			f.Object.Spec.TargetNode, f.Source.Pod.Spec.Affinity = test.target, test.own
-			got, notes := migration.TargetPod(f.Object, &f.Object.Status, f.Source.Pod, uid)
+			got, notes := migration.TargetPod(f.Object, &f.Object.Status, f.Source.Pod, uid, false)
 			terms := got.Spec.Affinity.NodeAffinity.RequiredDuringSchedulingIgnoredDuringExecution.NodeSelectorTerms
 			if diff := cmp.Diff(test.want, terms); diff != "" {
 				t.Error(diff)
@@ -151,7 +164,7 @@ func TestNames(t *testing.T) {
 				t.Fatalf("%q, then %q", got, again)
 			}
 			m.Status.CheckpointImage = &v1alpha1.CheckpointImage{}
-			src, _ = migration.TargetPod(m, &m.Status, src, string(m.UID))
+			src, _ = migration.TargetPod(m, &m.Status, src, string(m.UID), false)
 			src.UID = sourceUID
 		}
 	})

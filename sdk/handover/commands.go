@@ -111,6 +111,7 @@ func (in *Instance) transition(ev Commanded) {
 	switch {
 	case c.Kind == Prepare && (in.state == Live || in.state == Relaying && !again) && c.Migration == in.m.uid:
 		in.m.attempt, in.m.queue, in.m.sequential, in.m.successor = c.Attempt, c.ReplayQueue, c.Sequential, ""
+		in.m.predecessor = c.Predecessor
 		in.prepare(deadline)
 	case c.Kind == Prepare && again && (in.state == Paused || in.state == Relaying):
 		in.answer(ev, Report{Kind: in.kindOfState(), Answers: Prepare})
@@ -208,6 +209,7 @@ func (in *Instance) Status() Status {
 		Queues:      in.cfg.Queues,
 		Prefetch:    in.cfg.Prefetch,
 		Identity:    in.cfg.Identity,
+		OwnerOnly:   in.cfg.OwnerOnly,
 		Decision:    in.decision,
 		Number:      in.done(),
 		Confirmed:   in.confirmed,

@@ -14,6 +14,7 @@ type Config struct {
 	Concurrency int      // handlers at once, at least 1, each on a message of another key
 	Incarnation string   // unique to this process start
 	Identity    IdentityKind
+	OwnerOnly   bool // see Status.OwnerOnly
 	// Digest gives the digest of the service's state, or is nil. It is called
 	// when no handler is running.
 	Digest func() []byte
@@ -131,6 +132,7 @@ type membership struct {
 	queue       string // replay queue
 	sequential  bool   // the source writes COMMIT; part of the image, so that its copies know
 	vouched     bool   // this attempt's pause ended by RESUME: the image was taken in it
+	predecessor string // the address of the source's pod; part of the image, so that its copies know
 	successor   string // the address of the pod that is to take over
 	replyTo     string
 	lease       time.Duration
@@ -166,13 +168,19 @@ func (in *Instance) Owner() bool {
 	return false
 }
 
-// Successor is the address of the pod in which the state lives after COMMIT;
-// empty if it is not known, or this process has not retired.
-func (in *Instance) Successor() string {
-	if in.state != Retired {
-		return ""
+// Home is the address of the pod in which the state lives while this one does not own
+// it: the successor's after COMMIT, the source's for a copy before it. Empty if it is not
+// known, or lies with whoever is frozen, or dead.
+func (in *Instance) Home() string {
+	switch in.state {
+	case Retired:
+		return in.m.successor
+	case Restored, Replaying, Void:
+		if !in.m.sequential && !in.take.asked {
+			return in.m.predecessor
+		}
 	}
-	return in.m.successor
+	return ""
 }
 
 // Begun reports whether the process is past the holds. Before that a

@@ -53,7 +53,7 @@ func TestSequentialSource(t *testing.T) {
 	if b.b.decision != Commit || b.b.replay[len(b.b.replay)-1].h.Kind != EntryEnd {
 		t.Errorf("decision %s", b.b.decision)
 	}
-	if got := b.p.in.Successor(); got != "10.0.0.7" {
+	if got := b.p.in.Home(); got != "10.0.0.7" {
 		t.Errorf("successor %q", got)
 	}
 	if b.p.in.Owner() {
@@ -87,7 +87,7 @@ func TestSequentialSourceReadsAbort(t *testing.T) {
 	b.b.decide(Aborted)
 	b.do(b.p, Freeze, func(c *Command) { c.Successor = "10.0.0.7" })
 	b.expect(b.p, Live, "")
-	if got := b.p.in.Successor(); got != "" {
+	if got := b.p.in.Home(); got != "" {
 		t.Errorf("successor %q of a source that is live", got)
 	}
 }

@@ -97,6 +97,9 @@ type Command struct {
 	// the source is gone. The source writes COMMIT itself, with END_REPLAY; a
 	// copy of it goes on although COMMIT stands.
 	Sequential bool `json:"sequential,omitempty"`
+	// Predecessor is for PREPARE: the address (an IP) of the source's pod, to which a
+	// copy may pass reads on until it owns the state; empty if it is not known.
+	Predecessor string `json:"predecessor,omitempty"`
 	// Successor is for FREEZE: the address (an IP) of the pod that is to take
 	// over, to which the source may pass on reads once COMMIT stands; empty if it
 	// is not known.
@@ -189,6 +192,9 @@ type Status struct {
 	Prefetch    int          `json:"prefetch"`
 	Identity    IdentityKind `json:"identity"`
 	Decision    Decision     `json:"decision,omitempty"` // as last read at the broker
+	// OwnerOnly says that whatever the service answers, it answers as the state's owner, or
+	// passes on to it: a copy may be Ready before it is live.
+	OwnerOnly bool `json:"ownerOnly,omitempty"`
 
 	// Number is the number of the last message whose handling has finished
 	// (source: written or to be written; target: applied).

@@ -17,8 +17,8 @@ import (
 type Process interface {
 	// Owner reports whether what this process holds in memory is the present truth.
 	Owner() bool
-	// Successor is the address of the pod that has it, if it is known.
-	Successor() string
+	// Home is the address of the pod that has it, if it is another and known.
+	Home() string
 	// Changed is closed when one of the two has changed.
 	Changed() <-chan struct{}
 }
@@ -32,15 +32,16 @@ func Patience(d time.Duration) Option { return func(h *handler) { h.patience = d
 const (
 	defaultPatience = 5 * time.Second
 	dialTimeout     = 2 * time.Second
-	// answerTimeout bounds the wait for a successor that has taken the request
+	// answerTimeout bounds the wait for a pod that has taken the request
 	// on: it may wait for ownership itself, and for the service's own work.
 	answerTimeout = 30 * time.Second
 
 	// passedOn counts how often a request was passed on.
 	passedOn = "Ms2m-Passed-On"
 	// maxPasses ends a request that goes in a circle (an address that was given
-	// to another pod). More than two in a row would be migrations within the
-	// time that a source outlives its COMMIT.
+	// to another pod). From a copy to its source and back, when that has retired
+	// meanwhile, are two; more in a row would be migrations within the time that a source outlives
+	// its COMMIT.
 	maxPasses = 3
 )
 
@@ -48,15 +49,15 @@ type handler struct {
 	process  Process
 	next     http.Handler
 	patience time.Duration
-	// transport goes straight to the successor, never through a proxy of the environment.
+	// transport goes straight to the other pod, never through a proxy of the environment.
 	transport http.RoundTripper
 }
 
 // Handler answers requests with next while the process owns the service's
-// state. While it does not (a source that is frozen, a copy that is not live
-// yet) a request waits; when the state has gone to another pod, the request is
-// passed on to that pod, to the port that it came in on, in plain HTTP. If
-// neither comes about in time it is answered 503, to be tried again.
+// state. While another pod does (the source, for a copy that is not live yet; the copy,
+// for a source that has retired), the request is passed on to that pod, to the port that
+// it came in on, in plain HTTP. In a source that is frozen it waits until one
+// of the two comes about; if neither does in time it is answered 503, to be tried again.
 //
 // What is promised, for requests that read what only the library changes: the
 // answer is of the state as it was at some moment between the request and its
@@ -79,18 +80,18 @@ func Handler(p Process, next http.Handler, options ...Option) http.Handler {
 }
 
 func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	switch owner, successor := h.wait(r.Context()); {
+	switch owner, home := h.wait(r.Context()); {
 	case owner:
 		h.next.ServeHTTP(w, r)
-	case successor != "":
-		h.pass(w, r, successor)
+	case home != "":
+		h.pass(w, r, home)
 	default:
 		unavailable(w, "this process does not own the service's state")
 	}
 }
 
 // wait waits until this process is the owner, or knows who is.
-func (h *handler) wait(ctx context.Context) (owner bool, successor string) {
+func (h *handler) wait(ctx context.Context) (owner bool, home string) {
 	ctx, cancel := context.WithTimeout(ctx, h.patience)
 	defer cancel()
 	for {
@@ -98,7 +99,7 @@ func (h *handler) wait(ctx context.Context) (owner bool, successor string) {
 		if h.process.Owner() {
 			return true, ""
 		}
-		if s := h.process.Successor(); s != "" {
+		if s := h.process.Home(); s != "" {
 			return false, s
 		}
 		select {
@@ -110,7 +111,7 @@ func (h *handler) wait(ctx context.Context) (owner bool, successor string) {
 }
 
 // pass passes the request on.
-func (h *handler) pass(w http.ResponseWriter, r *http.Request, successor string) {
+func (h *handler) pass(w http.ResponseWriter, r *http.Request, home string) {
 	passes, _ := strconv.Atoi(r.Header.Get(passedOn))
 	local, _ := r.Context().Value(http.LocalAddrContextKey).(net.Addr)
 	if local == nil || passes >= maxPasses {
@@ -125,7 +126,7 @@ func (h *handler) pass(w http.ResponseWriter, r *http.Request, successor string)
 	proxy := &httputil.ReverseProxy{
 		Transport: h.transport,
 		Rewrite: func(p *httputil.ProxyRequest) {
-			p.SetURL(&url.URL{Scheme: "http", Host: net.JoinHostPort(successor, port)})
+			p.SetURL(&url.URL{Scheme: "http", Host: net.JoinHostPort(home, port)})
 			p.SetXForwarded()
 			p.Out.Host = p.In.Host
 			p.Out.Header.Set(passedOn, strconv.Itoa(passes+1))

@@ -22,20 +22,20 @@ var _ ownerhttp.Process = (*sdk.Consumer)(nil)
 
 // process is where a Consumer stands.
 type process struct {
-	mu        sync.Mutex
-	owner     bool
-	successor string
-	changed   chan struct{}
+	mu      sync.Mutex
+	owner   bool
+	home    string
+	changed chan struct{}
 }
 
 func newProcess(owner bool) *process {
 	return &process{owner: owner, changed: make(chan struct{})}
 }
 
-func (p *process) become(owner bool, successor string) {
+func (p *process) become(owner bool, home string) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.owner, p.successor = owner, successor
+	p.owner, p.home = owner, home
 	close(p.changed)
 	p.changed = make(chan struct{})
 }
@@ -46,10 +46,10 @@ func (p *process) Owner() bool {
 	return p.owner
 }
 
-func (p *process) Successor() string {
+func (p *process) Home() string {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return p.successor
+	return p.home
 }
 
 func (p *process) Changed() <-chan struct{} {

@@ -102,7 +102,7 @@ func placementActive(ctx context.Context) error {
 			Spec: corev1.PodSpec{Containers: []corev1.Container{{Name: "main", Image: "counter"}}},
 		}
 		err := kube.Create(ctx, pod, client.DryRunAll)
-		return err == nil && len(pod.Spec.SchedulingGates) == 1, nil
+		return err == nil && len(pod.Spec.ReadinessGates) == 1, nil
 	})
 	if err != nil {
 		return err

@@ -59,7 +59,7 @@ func (n nodes) pods(ctx context.Context) {
 			_ = kube.Delete(ctx, pod, client.GracePeriodSeconds(0), client.Preconditions{UID: &pod.UID})
 		case pod.Spec.NodeName != "":
 			n.kubelet(ctx, pod)
-		case len(pod.Spec.SchedulingGates) == 0:
+		default:
 			_ = kube.SubResource("binding").Create(ctx, pod, &corev1.Binding{
 				ObjectMeta: metav1.ObjectMeta{UID: pod.UID},
 				Target:     corev1.ObjectReference{Kind: "Node", Name: schedule(pod)},

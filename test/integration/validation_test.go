@@ -116,7 +116,8 @@ func TestTransferValidation(t *testing.T) {
 		"push out of the way":  {spec: v1alpha1.CheckpointTransferSpec{Direction: "Push", Archive: "../a.tar", Repository: "r/c"}, message: "spec.archive"},
 		"stage":                {spec: v1alpha1.CheckpointTransferSpec{Direction: "Stage", Image: "r/c@sha256:00"}},
 		"stage by tag":         {spec: v1alpha1.CheckpointTransferSpec{Direction: "Stage", Image: "r/c:latest"}, message: "spec.image"},
-		"stage of nothing":     {spec: v1alpha1.CheckpointTransferSpec{Direction: "Stage"}, message: "image"},
+		"stage of nothing":     {spec: v1alpha1.CheckpointTransferSpec{Direction: "Stage"}}, // to be withdrawn
+		"fetch of nothing":     {spec: v1alpha1.CheckpointTransferSpec{Direction: "Fetch"}, message: "image"},
 		"thaw":                 {spec: v1alpha1.CheckpointTransferSpec{Direction: "Thaw", KeepFrozen: true}},
 		"sweep":                {spec: v1alpha1.CheckpointTransferSpec{Direction: "Sweep"}},
 		"nothing of the three": {spec: v1alpha1.CheckpointTransferSpec{Direction: "Dance"}, message: "spec.direction"},
