@@ -119,20 +119,6 @@ func (a Area) Prepare() error {
 	return os.Chmod(a.root, 0o700)
 }
 
-// Spool is a file without a name for bytes on their way: it holds memory of a
-// process and must not outlive whoever writes it, however that ends.
-func (a Area) Spool() (*os.File, error) {
-	f, err := os.CreateTemp(a.root, "spool-")
-	if err != nil {
-		return nil, err
-	}
-	if err := os.Remove(f.Name()); err != nil {
-		f.Close()
-		return nil, err
-	}
-	return f, nil
-}
-
 func (a Area) withdrawn(s Slot) string { return a.staged(s) + withdrawnSuffix }
 
 // LogPath is where CRIU's restore log of a container is kept.
