@@ -109,10 +109,11 @@ func Contents(img v1.Image, migrationUID string) (io.ReadCloser, error) {
 	if err != nil {
 		return nil, fmt.Errorf("read layer: %w", err)
 	}
-	packed, err := layer.Compressed()
+	remote, err := layer.Compressed()
 	if err != nil {
 		return nil, fmt.Errorf("read layer: %w", err)
 	}
+	packed := readAhead(remote)
 	if manifest.Layers[0].MediaType == plainType {
 		return packed, nil
 	}

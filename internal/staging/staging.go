@@ -66,14 +66,6 @@ func (r Record) Same(o Record) bool {
 		r.PodUID == o.PodUID && r.Container == o.Container && r.Image == o.Image
 }
 
-// File is what a staged file must be.
-type File struct {
-	// Size in bytes.
-	Size int64 `json:"size"`
-	// SHA256 in hexadecimal.
-	SHA256 string `json:"sha256"`
-}
-
 // Slot is the place of one container of one pod.
 type Slot struct {
 	PodUID    string
