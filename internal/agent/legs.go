@@ -31,15 +31,11 @@ func (r *Reconciler) push(ctx context.Context, t *v1alpha1.CheckpointTransfer) e
 	if err := archive.Check(source); err != nil {
 		return err
 	}
-	if _, err := file.Seek(0, io.SeekStart); err != nil {
-		return err
-	}
-	spool, err := r.Area.Spool()
+	info, err := file.Stat()
 	if err != nil {
 		return err
 	}
-	defer spool.Close()
-	img, err := checkpoint.Pack(file, spool,
+	img, err := checkpoint.Pack(file, info.Size(),
 		checkpoint.Label{Origin: source, MigrationUID: string(t.Spec.MigrationUID), Node: r.Node})
 	if err != nil {
 		return err

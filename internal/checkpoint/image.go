@@ -1,14 +1,10 @@
 package checkpoint
 
 import (
-	"crypto/sha256"
-	"encoding/hex"
-	"errors"
 	"fmt"
-	"hash"
 	"io"
-	"os"
 	"runtime"
+	"slices"
 
 	metadata "github.com/checkpoint-restore/checkpointctl/lib"
 	v1 "github.com/google/go-containerregistry/pkg/v1"
@@ -40,17 +36,18 @@ type Label struct {
 	Node         string
 }
 
-// layerType and level are how the archive travels. Measured on memory of an API
+// packedType and level are how an archive travels. Measured on memory of an API
 // server, a kubelet and a broker, zstd at its fastest packs 0.2 to 0.5 GB/s a core
-// to a sixth or a tenth of the size (gzip: half as fast, a quarter larger), and
-// passes random bytes through at 2 GB/s; what it saves is pushed, stored, pulled
-// and pushed again after a crash. Both runtimes named above read it.
+// to a sixth or a tenth of the size (gzip: half as fast, a quarter larger); what it
+// saves is pushed, stored, pulled and pushed again after a crash. Noise travels as
+// plainType. Both runtimes named above read either.
 const (
-	layerType = types.OCILayerZStd
-	level     = zstd.SpeedFastest
+	packedType = types.OCILayerZStd
+	plainType  = types.OCIUncompressedLayer
+	level      = zstd.SpeedFastest
 )
 
-// maxWindow is what unpacking may need in memory; the level above uses half.
+// maxWindow is what unpacking may need in memory; a frame of ours has blockSize.
 const maxWindow = 8 << 20
 
 // Image is an archive packed as an OCI image. The same archive and label make the
@@ -61,11 +58,11 @@ type Image struct {
 	ArchiveBytes int64
 }
 
-// Pack makes an image of one layer, which is the archive. Its bytes are packed
-// into spool and read from there as long as the image is used: a push must know
-// the digest before it begins, and may have to begin again.
-func Pack(archive io.Reader, spool *os.File, label Label) (*Image, error) {
-	layer, archiveBytes, err := compress(archive, spool)
+// Pack makes an image of one layer, which is the archive of that size. The bytes are
+// packed while they are pushed, and read again for each attempt; only then does the
+// image know its digest.
+func Pack(archive io.ReaderAt, size int64, label Label) (*Image, error) {
+	layer, err := newLayer(archive, size)
 	if err != nil {
 		return nil, fmt.Errorf("pack checkpoint: %w", err)
 	}
@@ -90,7 +87,7 @@ func Pack(archive io.Reader, spool *os.File, label Label) (*Image, error) {
 		AnnotationMigration:                    label.MigrationUID,
 		AnnotationNode:                         label.Node,
 	}).(v1.Image)
-	return &Image{Image: img, ArchiveBytes: archiveBytes}, nil
+	return &Image{Image: img, ArchiveBytes: size}, nil
 }
 
 // Contents is the archive in an image that Pack made for this migration. Its
@@ -104,17 +101,21 @@ func Contents(img v1.Image, migrationUID string) (io.ReadCloser, error) {
 		return nil, fault.Final(v1alpha1.TransferReasonInvalidArchive,
 			"the image is of migration %q, not of %q", got, migrationUID)
 	}
-	if len(manifest.Layers) != 1 || manifest.Layers[0].MediaType != layerType {
+	if len(manifest.Layers) != 1 || !slices.Contains([]types.MediaType{packedType, plainType}, manifest.Layers[0].MediaType) {
 		return nil, fault.Final(v1alpha1.TransferReasonInvalidArchive,
-			"the image is no checkpoint: it does not have one layer of type %s", layerType)
+			"the image is no checkpoint: it does not have one layer of type %s or %s", packedType, plainType)
 	}
 	layer, err := img.LayerByDigest(manifest.Layers[0].Digest)
 	if err != nil {
 		return nil, fmt.Errorf("read layer: %w", err)
 	}
-	packed, err := layer.Compressed()
+	remote, err := layer.Compressed()
 	if err != nil {
 		return nil, fmt.Errorf("read layer: %w", err)
+	}
+	packed := readAhead(remote)
+	if manifest.Layers[0].MediaType == plainType {
+		return packed, nil
 	}
 	plain, err := zstd.NewReader(packed, zstd.WithDecoderMaxWindow(maxWindow))
 	if err != nil {
@@ -135,61 +136,4 @@ type contents struct {
 func (c *contents) Close() error {
 	c.Decoder.Close()
 	return c.packed.Close()
-}
-
-// layer is a packed archive in a file. Unlike the library's own layers it is
-// packed once, not once for the digest and once for the upload.
-type layer struct {
-	file           *os.File
-	digest, diffID v1.Hash
-	size           int64
-}
-
-func compress(archive io.Reader, spool *os.File) (*layer, int64, error) {
-	var (
-		packed = sha256.New()
-		plain  = sha256.New()
-	)
-	w, err := zstd.NewWriter(io.MultiWriter(spool, packed), zstd.WithEncoderLevel(level))
-	if err != nil {
-		return nil, 0, err
-	}
-	n, err := io.Copy(w, io.TeeReader(archive, plain))
-	if err = errors.Join(err, w.Close()); err != nil {
-		return nil, 0, err
-	}
-	info, err := spool.Stat()
-	if err != nil {
-		return nil, 0, err
-	}
-	hash := func(h hash.Hash) v1.Hash {
-		return v1.Hash{Algorithm: "sha256", Hex: hex.EncodeToString(h.Sum(nil))}
-	}
-	return &layer{file: spool, digest: hash(packed), diffID: hash(plain), size: info.Size()}, n, nil
-}
-
-// Digest implements v1.Layer.
-func (l *layer) Digest() (v1.Hash, error) { return l.digest, nil }
-
-// DiffID implements v1.Layer.
-func (l *layer) DiffID() (v1.Hash, error) { return l.diffID, nil }
-
-// Size implements v1.Layer.
-func (l *layer) Size() (int64, error) { return l.size, nil }
-
-// MediaType implements v1.Layer.
-func (l *layer) MediaType() (types.MediaType, error) { return layerType, nil }
-
-// Compressed implements v1.Layer. Each reader has its own position in the file.
-func (l *layer) Compressed() (io.ReadCloser, error) {
-	return io.NopCloser(io.NewSectionReader(l.file, 0, l.size)), nil
-}
-
-// Uncompressed implements v1.Layer.
-func (l *layer) Uncompressed() (io.ReadCloser, error) {
-	r, err := zstd.NewReader(io.NewSectionReader(l.file, 0, l.size))
-	if err != nil {
-		return nil, err
-	}
-	return r.IOReadCloser(), nil
 }

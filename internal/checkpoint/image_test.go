@@ -85,16 +85,28 @@ func TestContentsRefuses(t *testing.T) {
 	}
 }
 
+// pack packs an archive and, as a push does, reads it to its end.
 func pack(t *testing.T, archive []byte) *checkpoint.Image {
 	t.Helper()
-	spool, err := os.Create(filepath.Join(t.TempDir(), "spool"))
+	img := packLater(t, bytes.NewReader(archive), int64(len(archive)))
+	layers, err := img.Layers()
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { spool.Close() })
-	// io.MultiReader hides that it could be read at one go.
-	img, err := checkpoint.Pack(io.MultiReader(bytes.NewReader(archive)), spool,
-		checkpoint.Label{Origin: source, MigrationUID: "m-1", Node: "node-a"})
+	r, err := layers[0].Compressed()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	if _, err := io.Copy(io.Discard, r); err != nil {
+		t.Fatal(err)
+	}
+	return img
+}
+
+func packLater(t *testing.T, archive io.ReaderAt, size int64) *checkpoint.Image {
+	t.Helper()
+	img, err := checkpoint.Pack(archive, size, checkpoint.Label{Origin: source, MigrationUID: "m-1", Node: "node-a"})
 	if err != nil {
 		t.Fatal(err)
 	}

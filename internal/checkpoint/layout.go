@@ -2,8 +2,6 @@ package checkpoint
 
 import (
 	"archive/tar"
-	"crypto/sha256"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
@@ -26,12 +24,13 @@ func Unpack(r io.Reader, dir string) (*Archive, map[string]staging.File, error) 
 		return nil, nil, err
 	}
 	files := map[string]staging.File{}
+	hasher := staging.NewHasher(writing)
 	src := &source{r: r}
 	archive, err := walk(src, func(hdr *tar.Header, body io.Reader) error {
 		if hdr.Name != staging.RootfsDiff && path.Dir(hdr.Name) != staging.ImagesDir {
 			return nil
 		}
-		file, err := writeFile(root, hdr.Name, body)
+		file, err := writeFile(root, hdr.Name, body, hasher)
 		if errors.Is(err, io.ErrUnexpectedEOF) {
 			return readError(err)
 		}
@@ -57,17 +56,44 @@ func Unpack(r io.Reader, dir string) (*Archive, map[string]staging.File, error) 
 	return archive, files, nil
 }
 
-func writeFile(root *os.Root, name string, body io.Reader) (staging.File, error) {
+// writing is how many blocks of a file are written and hashed at once.
+const writing = 4
+
+// writeFile writes a file while its blocks are hashed.
+func writeFile(root *os.Root, name string, body io.Reader, h *staging.Hasher) (staging.File, error) {
 	f, err := root.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
 	if err != nil {
 		return staging.File{}, err
 	}
-	sum := sha256.New()
-	n, err := io.Copy(io.MultiWriter(f, sum), body)
-	if cerr := f.Close(); err == nil {
+	for err == nil {
+		err = writeBlock(f, body, h)
+	}
+	if cerr := f.Close(); errors.Is(err, io.EOF) {
 		err = cerr
 	}
-	return staging.File{Size: n, SHA256: hex.EncodeToString(sum.Sum(nil))}, err
+	return h.File(), err
+}
+
+// writeBlock writes and hashes the next block; io.EOF: it was the last.
+func writeBlock(f io.Writer, body io.Reader, h *staging.Hasher) error {
+	block := h.Block()
+	n, err := readBlock(body, block)
+	h.Add(block[:n])
+	if _, werr := f.Write(block[:n]); werr != nil {
+		return werr
+	}
+	return err
+}
+
+// readBlock is io.ReadFull that leaves the reader's error as it is: that a file ends
+// is something else than that its archive does.
+func readBlock(r io.Reader, block []byte) (n int, err error) {
+	for n < len(block) && err == nil {
+		var more int
+		more, err = r.Read(block[n:])
+		n += more
+	}
+	return n, err
 }
 
 // source remembers the error that its reader ended with.

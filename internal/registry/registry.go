@@ -20,6 +20,21 @@ import (
 
 const userAgent = "ms2m"
 
+// base is the library's transport, made fit for few large bodies instead of many small
+// ones: by HTTP/1.1, as HTTP/2 in Go cuts them into frames of 16 KiB, each with its own
+// ways through locks and windows, and with larger buffers.
+var base = func() *http.Transport {
+	t := remote.DefaultTransport.(*http.Transport).Clone()
+	t.TLSClientConfig, t.TLSNextProto = nil, nil // the clone offers HTTP/2 already
+	t.ForceAttemptHTTP2 = false
+	t.Protocols = new(http.Protocols)
+	t.Protocols.SetHTTP1(true)
+	t.WriteBufferSize, t.ReadBufferSize = bufferSize, bufferSize
+	return t
+}()
+
+const bufferSize = 64 << 10
+
 // Client talks to registries. It is safe for concurrent use.
 type Client struct {
 	transport http.RoundTripper
@@ -32,14 +47,14 @@ type Option func(*Client)
 // WithPlainHTTP lets the client talk to registries without TLS: for tests.
 func WithPlainHTTP() Option {
 	return func(c *Client) {
-		c.transport = remote.DefaultTransport
+		c.transport = base
 		c.names = append(c.names, name.Insecure)
 	}
 }
 
 // New is a client of registries that speak TLS.
 func New(options ...Option) *Client {
-	c := &Client{transport: tlsOnly{remote.DefaultTransport}}
+	c := &Client{transport: tlsOnly{base}}
 	for _, o := range options {
 		o(c)
 	}
@@ -77,12 +92,13 @@ func (c *Client) Push(ctx context.Context, repository, tag string, img v1.Image)
 	if err != nil {
 		return "", err
 	}
+	if err := remote.Write(repo.Tag(tag), img, c.options(ctx)...); err != nil {
+		return "", classify("push to "+repository, err)
+	}
+	// Not before: an image that is packed on the way learns its digest there.
 	digest, err := img.Digest()
 	if err != nil {
 		return "", fmt.Errorf("digest of the checkpoint image: %w", err)
-	}
-	if err := remote.Write(repo.Tag(tag), img, c.options(ctx)...); err != nil {
-		return "", classify("push to "+repository, err)
 	}
 	return repo.Digest(digest.String()).String(), nil
 }

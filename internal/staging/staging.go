@@ -66,14 +66,6 @@ func (r Record) Same(o Record) bool {
 		r.PodUID == o.PodUID && r.Container == o.Container && r.Image == o.Image
 }
 
-// File is what a staged file must be.
-type File struct {
-	// Size in bytes.
-	Size int64 `json:"size"`
-	// SHA256 in hexadecimal.
-	SHA256 string `json:"sha256"`
-}
-
 // Slot is the place of one container of one pod.
 type Slot struct {
 	PodUID    string
@@ -117,20 +109,6 @@ func (a Area) Prepare() error {
 	}
 	// Whoever mounted it may have made it for everybody.
 	return os.Chmod(a.root, 0o700)
-}
-
-// Spool is a file without a name for bytes on their way: it holds memory of a
-// process and must not outlive whoever writes it, however that ends.
-func (a Area) Spool() (*os.File, error) {
-	f, err := os.CreateTemp(a.root, "spool-")
-	if err != nil {
-		return nil, err
-	}
-	if err := os.Remove(f.Name()); err != nil {
-		f.Close()
-		return nil, err
-	}
-	return f, nil
 }
 
 func (a Area) withdrawn(s Slot) string { return a.staged(s) + withdrawnSuffix }

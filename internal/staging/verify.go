@@ -46,10 +46,20 @@ func Verify(ctx context.Context, dir string, want Want) (image string, err error
 	if err := onlyKnownFiles(dir, r.Files); err != nil {
 		return "", err
 	}
-	g, ctx := errgroup.WithContext(ctx)
-	g.SetLimit(runtime.GOMAXPROCS(0))
 	for name, file := range r.Files {
-		g.Go(func() error { return verifyFile(ctx, dir, name, file) })
+		if len(file.Blocks) > 0 && int64(len(file.Blocks)) != file.blocks() {
+			return fmt.Errorf("its record has %d digests for the %d bytes of %s", len(file.Blocks), file.Size, name)
+		}
+	}
+	g, ctx := errgroup.WithContext(ctx)
+	g.SetLimit(min(runtime.GOMAXPROCS(0), maxVerifiers))
+	for name, file := range r.Files {
+		if len(file.Blocks) == 0 {
+			g.Go(func() error { return verifyFile(ctx, dir, name, file) })
+		}
+		for first := 0; first < len(file.Blocks); first += stretch {
+			g.Go(func() error { return verifyBlocks(ctx, dir, name, file, first) })
+		}
 	}
 	return r.Image, g.Wait()
 }
@@ -83,25 +93,72 @@ func onlyKnownFiles(dir string, files map[string]File) error {
 	return err
 }
 
-func verifyFile(ctx context.Context, dir, name string, want File) error {
+// openStaged opens a file that must be as long as its record says.
+func openStaged(dir, name string, want File) (*os.File, error) {
 	if !filepath.IsLocal(name) {
-		return fmt.Errorf("%q leads out of its directory", name)
+		return nil, fmt.Errorf("%q leads out of its directory", name)
 	}
 	f, err := os.OpenFile(filepath.Join(dir, name), os.O_RDONLY|unix.O_NOFOLLOW, 0)
+	if err != nil {
+		return nil, err
+	}
+	info, err := f.Stat()
+	if err == nil && info.Size() != want.Size {
+		err = fmt.Errorf("%s has %d bytes instead of %d", name, info.Size(), want.Size)
+	}
+	if err != nil {
+		f.Close()
+		return nil, err
+	}
+	return f, nil
+}
+
+const (
+	// stretch is how many blocks of a file one goroutine verifies.
+	stretch = 16
+	// maxVerifiers bounds how many do, and with that what a start takes from a node.
+	maxVerifiers = 8
+)
+
+func verifyBlocks(ctx context.Context, dir, name string, want File, first int) error {
+	f, err := openStaged(dir, name, want)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	block := make([]byte, BlockSize)
+	for i := first; i < min(first+stretch, len(want.Blocks)); i++ {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		begin := int64(i) * BlockSize
+		n := min(BlockSize, want.Size-begin)
+		if _, err := f.ReadAt(block[:n], begin); err != nil {
+			return fmt.Errorf("read %s: %w", name, err)
+		}
+		if sum := sha256.Sum256(block[:n]); hex.EncodeToString(sum[:]) != want.Blocks[i] {
+			return differs(name)
+		}
+	}
+	return nil
+}
+
+func differs(name string) error {
+	return fmt.Errorf("%s is not what was staged: its SHA-256 differs", name)
+}
+
+func verifyFile(ctx context.Context, dir, name string, want File) error {
+	f, err := openStaged(dir, name, want)
 	if err != nil {
 		return err
 	}
 	defer f.Close()
 	sum := sha256.New()
-	n, err := io.Copy(sum, &ctxReader{ctx: ctx, r: f})
-	if err != nil {
+	if _, err := io.Copy(sum, &ctxReader{ctx: ctx, r: f}); err != nil {
 		return fmt.Errorf("read %s: %w", name, err)
 	}
-	if n != want.Size {
-		return fmt.Errorf("%s has %d bytes instead of %d", name, n, want.Size)
-	}
 	if hex.EncodeToString(sum.Sum(nil)) != want.SHA256 {
-		return fmt.Errorf("%s is not what was staged: its SHA-256 differs", name)
+		return differs(name)
 	}
 	return nil
 }
