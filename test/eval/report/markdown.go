@@ -15,6 +15,7 @@ import (
 func (r Report) WriteMarkdown(w io.Writer) error {
 	var s strings.Builder
 	r.preface(&s)
+	r.attained(&s)
 	for _, work := range r.works() {
 		r.consumer(&s, work)
 	}

@@ -45,7 +45,7 @@ func TestParts(t *testing.T) {
 	}
 	all := text(sample())
 	for _, want := range []string{
-		"## Sizes of the memory", "## Up to the broker's limit", "## Many services at once", "## The floor",
+		"## Sizes of the memory", "## Up to the broker's limit", "## Many services at once", "## The floor", "## The goals", "## The goals",
 		"50 services in round 2, of which 12 ran: too many; watchers", "took all that was due up to 1000 a second; at 5000 it took 2100 a second",
 		"got all done up to 100 a second; at 1000 it got done 600 a second", "= **", "| 2 | 2 of 2 | 6.00 (5.00–7.00) | 7.00 | 7.05",
 	} {
