@@ -46,7 +46,7 @@ var experiments = []string{"rates", "slow", "memory", "fast", "scale"}
 var (
 	small = map[string]string{"rates": "20,80", "memory": "256", "fast": "1000", "scale": "10", "repeats": "1"}
 	check = map[string]string{
-		"rates": "20", "memory": "256", "ways": "shadow-pod,shadow-statefulset", "repeats": "3", "warm": "2s", "after": "1s",
+		"rates": "20", "memory": "256", "ways": "shadow-pod,shadow-statefulset", "repeats": "3", "floor": "2", "warm": "2s", "after": "1s",
 	}
 )
 
