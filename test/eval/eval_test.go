@@ -111,6 +111,17 @@ func TestParse(t *testing.T) {
 	}
 }
 
+// TestHopeless: what is above a rate that was not taken is not tried; other parts say nothing of it.
+func TestHopeless(t *testing.T) {
+	runs := []report.Run{
+		{Case: report.Case{Part: report.Fast, Rate: 1000}, SentRate: 500}, {Case: report.Case{Part: report.Fast, Rate: 500}, SentRate: 499},
+		{Case: report.Case{Part: report.Rates, Rate: 100}, SentRate: 10},
+	}
+	if hopeless(1000, runs) || hopeless(500, runs) || !hopeless(2000, runs) || hopeless(2000, runs[1:]) || hopeless(2000, nil) {
+		t.Error("a rate is left out, or tried, that should not be")
+	}
+}
+
 // TestAtOnce: every number once, no more at a time than said.
 func TestAtOnce(t *testing.T) {
 	var now, most, calls atomic.Int32

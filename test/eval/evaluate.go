@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"k8s.io/apimachinery/pkg/util/rand"
@@ -18,11 +19,9 @@ import (
 // evaluation is what is under way.
 type evaluation struct {
 	options
-	lab    *harness.Lab
-	series string // beside what an earlier one may have left
-	// beyond is the least rate of report.Fast that the broker did not take: 0, none yet.
-	beyond  float64
-	skipped int // cases that were not tried, as they are above it
+	lab     *harness.Lab
+	series  string // beside what an earlier one may have left
+	skipped int    // cases that were not tried, since the broker does not take so much
 }
 
 // evaluate measures and writes the report, also when it is interrupted or runs fail:
@@ -52,7 +51,7 @@ func evaluate(ctx context.Context, o options) (err error) {
 			o.ballast, o.cutoff, o.warm, o.after, loadAverage()),
 	}
 	if e.skipped > 0 {
-		r.Notes = append(r.Notes, fmt.Sprintf("%d runs of rates above %g/s, which the broker did not take, were left out", e.skipped, e.beyond))
+		r.Notes = append(r.Notes, fmt.Sprintf("%d runs of rates above what the broker took were left out", e.skipped))
 	}
 	if planned := o.planned() - e.skipped; len(r.Runs) < planned {
 		r.Notes = append(r.Notes, fmt.Sprintf("**it was broken off** when %d of %d runs were made", len(r.Runs), planned))
@@ -86,7 +85,7 @@ func (e *evaluation) rounds(ctx context.Context, r *report.Report) (failed error
 			r.Floor.Missing = err.Error()
 		}
 		for _, c := range round {
-			if c.Part == report.Fast && e.beyond > 0 && c.Rate > e.beyond {
+			if c.Part == report.Fast && hopeless(c.Rate, r.Runs) {
 				e.skipped++
 				continue
 			}
@@ -99,9 +98,6 @@ func (e *evaluation) rounds(ctx context.Context, r *report.Report) (failed error
 			}
 			r.Runs = append(r.Runs, runs...)
 			for _, run := range runs {
-				if c.Part == report.Fast && run.Taken() < report.Delivered && (e.beyond == 0 || c.Rate < e.beyond) {
-					e.beyond = c.Rate
-				}
 				fmt.Printf("%4d/%d  %-6s %-22s %6g/s %-4v %4d MiB  %s\n", run.Number, e.planned(), c.Part, c.Way, c.Rate, c.Work, c.Ballast, told(run))
 			}
 			// What stands is kept, should the rest not come.
@@ -111,6 +107,13 @@ func (e *evaluation) rounds(ctx context.Context, r *report.Report) (failed error
 		}
 	}
 	return failed
+}
+
+// hopeless says of a rate that the broker has not taken a lower one.
+func hopeless(rate float64, runs []report.Run) bool {
+	fast := slices.DeleteFunc(slices.Clone(runs), func(r report.Run) bool { return r.Part != report.Fast })
+	beyond, _ := report.Limit(fast, report.Run.Taken)
+	return beyond > 0 && rate > beyond
 }
 
 // try measures a case: a run of each of its services.

@@ -62,8 +62,7 @@ func (r Report) fast(s *strings.Builder) {
 		return
 	}
 	s.WriteString("\n## Up to the broker's limit\n\nA consumer without work. *Sent* is what the broker took of what was due, *done* what the service put out of it, in the load before the move. Medians, in seconds.\n\n")
-	fmt.Fprintf(s, "- The broker, %s\n- The service, %s\n\n",
-		limit(runs, Run.Taken, "which the producers wait for, took all that was due", "took"), limit(runs, Run.done, "with one message after the other, got all done", "got done"))
+	fmt.Fprintf(s, "- The broker %s\n- The service %s\n\n", limit(runs, Run.Taken, "took"), limit(runs, Run.done, "got done"))
 	t := table{head: []string{"way", "msg/s", "sent", "done", "total", "longest gap", "pause at the hand-over", "Replaying", "frozen for", "messages", "state: lost / doubled / reordered", "outputs: lost / doubled / reordered"}}
 	for _, w := range ways(runs) {
 		for _, rate := range rates(runs) {
@@ -90,30 +89,36 @@ func (r Report) fast(s *strings.Builder) {
 	}
 }
 
-// limit says up to which rate all was taken, or done, and what it was beyond.
-func limit(runs []Run, value func(Run) float64, all, did string) string {
-	reached, most := "", ""
+// Limit is the least rate at which less came of than was due, by the median of its
+// runs, and what came; 0, if there is none.
+func Limit(runs []Run, value func(Run) float64) (rate, got float64) {
 	for _, rate := range rates(runs) {
 		at := of(runs, func(r Run) bool { return r.Rate == rate && r.SentRate > 0 })
-		if len(at) == 0 {
-			continue
+		if share := measure.Median(each(at, value)); len(at) > 0 && share < Delivered {
+			return rate, share * rate
 		}
-		got := measure.Median(each(at, value))
-		if got < Delivered {
-			most = fmt.Sprintf("; at %s it %s %.0f a second", number(rate), did, got*rate)
-			break
+	}
+	return 0, 0
+}
+
+// limit says up to which rate all that was due was taken, or done.
+func limit(runs []Run, value func(Run) float64, did string) string {
+	beyond, got := Limit(runs, value)
+	reached := 0.0
+	for _, r := range runs {
+		if r.SentRate > 0 && (beyond == 0 || r.Rate < beyond) {
+			reached = max(reached, r.Rate)
 		}
-		reached = number(rate)
 	}
 	switch {
-	case reached == "" && most == "":
-		return all + ": not measured"
-	case reached == "":
-		return strings.TrimPrefix(most, "; ")
-	case most == "":
-		return fmt.Sprintf("%s up to %s a second, the highest rate that was tried", all, reached)
+	case reached == 0 && beyond == 0:
+		return did + " nothing that was measured"
+	case reached == 0:
+		return fmt.Sprintf("%s %.0f of the %s messages a second that were the least tried", did, got, number(beyond))
+	case beyond == 0:
+		return fmt.Sprintf("%s all that was due up to %s a second, the highest rate that was tried", did, number(reached))
 	}
-	return fmt.Sprintf("%s up to %s a second%s", all, reached, most)
+	return fmt.Sprintf("%s all that was due up to %s a second; of %s it %s %.0f", did, number(reached), number(beyond), did, got)
 }
 
 func share(runs []Run, value func(Run) float64) string {
