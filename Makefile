@@ -27,7 +27,7 @@ sample: build ## deploy a service of samples/, move it under load, judge (SAMPLE
 	$(inlab) -- $(bin)/sample -chart $(chart) -samples $(CURDIR)/samples $(if $(KEEP),-keep) $(or $(SAMPLE),exchange)
 
 .PHONY: test
-test: lint scripts vuln sbom unit monitoring fuzz model broker integration lab-test images browser e2e ## everything: linters, scripts, vulnerabilities, unit, fuzz, model, broker, envtest, lab, images, browser, end to end
+test: lint scripts vuln sbom unit monitoring fuzz model broker integration lab-test images browser e2e eval-check ## everything: linters, scripts, vulnerabilities, unit, fuzz, model, broker, envtest, lab, images, browser, end to end, ratios of times
 
 .PHONY: lint
 lint: generated tidy ## linters, formatting, generated files and modules up to date
@@ -141,10 +141,16 @@ pause: build ## measure the parts of the pause at the checkpoint (ROUNDS=n)
 	$(inlab) -- $(bin)/pause -chart $(chart) $(if $(ROUNDS),-rounds $(ROUNDS))
 
 .PHONY: eval
-eval: build ## measure the ways of moving, into OUT (RATES, SLOW, REPEATS, WAYS, SEED, SMALL=1, OUT=directory)
+eval: build ## measure the ways of moving, into OUT (RATES, SLOW, MEMORY, FAST, SCALE, REPEATS, WAYS, SEED, SMALL=1, OUT=directory)
 	go build -o $(bin)/eval ./test/eval
 	$(inlab) -- $(bin)/eval -chart $(chart) -commit $(version) -out $(abspath $(or $(OUT),dist/eval)) $(if $(SMALL),-small) \
-		$(if $(RATES)$(SLOW),-rates '$(RATES)' -slow '$(SLOW)') $(if $(REPEATS),-repeats $(REPEATS)) $(if $(WAYS),-ways $(WAYS)) $(if $(SEED),-seed $(SEED)) $(EVALFLAGS)
+		$(if $(RATES),-rates $(RATES)) $(if $(SLOW),-slow $(SLOW)) $(if $(MEMORY),-memory $(MEMORY)) $(if $(FAST),-fast $(FAST)) $(if $(SCALE),-scale $(SCALE)) \
+		$(if $(REPEATS),-repeats $(REPEATS)) $(if $(WAYS),-ways $(WAYS)) $(if $(SEED),-seed $(SEED)) $(EVALFLAGS)
+
+.PHONY: eval-check
+eval-check: build ## a small evaluation, which fails when a ratio is beyond its bound (test/eval/report/bounds.go)
+	go build -o $(bin)/eval ./test/eval
+	$(inlab) -- $(bin)/eval -check -chart $(chart) -commit $(version) -title 'The check' -out $(abspath $(or $(OUT),dist/eval-check)) $(if $(SEED),-seed $(SEED)) $(EVALFLAGS)
 
 .PHONY: soak
 soak: build ## move a counter back and forth with random faults (MOVES=1000, SEED=n)

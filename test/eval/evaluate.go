@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"k8s.io/apimachinery/pkg/util/rand"
@@ -18,8 +19,9 @@ import (
 // evaluation is what is under way.
 type evaluation struct {
 	options
-	lab    *harness.Lab
-	series string // beside what an earlier one may have left
+	lab     *harness.Lab
+	series  string // beside what an earlier one may have left
+	skipped int    // cases that were not tried, since the broker does not take so much
 }
 
 // evaluate measures and writes the report, also when it is interrupted or runs fail:
@@ -39,15 +41,19 @@ func evaluate(ctx context.Context, o options) (err error) {
 	if r.Machine, err = e.machine(ctx); err != nil {
 		return fmt.Errorf("describe the machine: %w", err)
 	}
-	if err := lab.Deploy(ctx, o.chart); err != nil {
+	// Nobody queues: of the services moved at once each is told by itself.
+	if err := lab.Deploy(ctx, o.chart, "manager.limits.migrations=0", "manager.limits.perNode=0"); err != nil {
 		return fmt.Errorf("deploy MS2M: %w", err)
 	}
 	failed := e.rounds(ctx, &r)
 	r.Notes = []string{
-		fmt.Sprintf("%d MiB of noise in the service's memory; cut-off %d s; %v of load before each move, %v after it; load average at the end %s",
+		fmt.Sprintf("%d MiB of noise in the service's memory, unless said otherwise; cut-off %d s; %v of load before each move, %v after it; no limit on how many migrations are active; load average at the end %s",
 			o.ballast, o.cutoff, o.warm, o.after, loadAverage()),
 	}
-	if planned := o.repeats * len(o.cases()); len(r.Runs) < planned {
+	if e.skipped > 0 {
+		r.Notes = append(r.Notes, fmt.Sprintf("%d runs of rates above what the broker took were left out", e.skipped))
+	}
+	if planned := o.planned() - e.skipped; len(r.Runs) < planned {
 		r.Notes = append(r.Notes, fmt.Sprintf("**it was broken off** when %d of %d runs were made", len(r.Runs), planned))
 	}
 	err = write(o.out, r)
@@ -61,6 +67,11 @@ func evaluate(ctx context.Context, o options) (err error) {
 			err = errors.Join(err, fmt.Errorf("run %d, %s at %g/s: %s", run.Number, run.Way, run.Rate, complaint(run)))
 		}
 	}
+	if o.check {
+		findings := r.Check()
+		fmt.Print(report.Told(findings))
+		err = errors.Join(err, report.Beyond(findings))
+	}
 	return err
 }
 
@@ -69,17 +80,26 @@ func evaluate(ctx context.Context, o options) (err error) {
 func (e *evaluation) rounds(ctx context.Context, r *report.Report) (failed error) {
 	all := e.order()
 	for i, round := range all {
-		if err := e.measureFloor(ctx, &r.Floor); err != nil && ctx.Err() == nil {
+		if err := e.measureFloor(ctx, &r.Floor, i+1); err != nil && ctx.Err() == nil {
 			failed = errors.Join(failed, err)
 			r.Floor.Missing = err.Error()
 		}
 		for _, c := range round {
-			run := e.run(ctx, c, len(r.Runs)+1, i+1)
+			if c.Part == report.Fast && hopeless(c.Rate, r.Runs) {
+				e.skipped++
+				continue
+			}
+			runs, fleet := e.try(ctx, c, len(r.Runs)+1, i+1)
 			if ctx.Err() != nil {
 				return failed // it was cut off, and says nothing
 			}
-			r.Runs = append(r.Runs, run)
-			fmt.Printf("%4d/%d  %-22s %6g/s %v  %s\n", run.Number, len(all)*len(round), c.Way, c.Rate, c.Work, told(run))
+			if fleet != nil {
+				r.Fleets = append(r.Fleets, *fleet)
+			}
+			r.Runs = append(r.Runs, runs...)
+			for _, run := range runs {
+				fmt.Printf("%4d/%d  %-6s %-22s %6g/s %-4v %4d MiB  %s\n", run.Number, e.planned(), c.Part, c.Way, c.Rate, c.Work, c.Ballast, told(run))
+			}
 			// What stands is kept, should the rest not come.
 			if err := writeFile(e.out, "runs.csv", func(w io.Writer) error { return report.WriteCSV(w, r.Runs) }); err != nil {
 				fmt.Fprintln(os.Stderr, "eval:", err)
@@ -87,6 +107,21 @@ func (e *evaluation) rounds(ctx context.Context, r *report.Report) (failed error
 		}
 	}
 	return failed
+}
+
+// hopeless says of a rate that the broker has not taken a lower one.
+func hopeless(rate float64, runs []report.Run) bool {
+	fast := slices.DeleteFunc(slices.Clone(runs), func(r report.Run) bool { return r.Part != report.Fast })
+	beyond, _ := report.Limit(fast, report.Run.Taken)
+	return beyond > 0 && rate > beyond
+}
+
+// try measures a case: a run of each of its services.
+func (e *evaluation) try(ctx context.Context, c report.Case, number, round int) ([]report.Run, *report.Fleet) {
+	if c.Part == report.Scale {
+		return e.fleet(ctx, c, number, round)
+	}
+	return []report.Run{e.run(ctx, c, number, round)}, nil
 }
 
 // told is a run in a line.
@@ -109,6 +144,7 @@ func complaint(r report.Run) string {
 func write(dir string, r report.Report) error {
 	err := errors.Join(
 		writeFile(dir, "runs.csv", func(w io.Writer) error { return report.WriteCSV(w, r.Runs) }),
+		writeFile(dir, "floor.csv", r.Floor.WriteCSV),
 		writeFile(dir, "report.md", r.WriteMarkdown))
 	for name, plot := range r.Plots() {
 		err = errors.Join(err, writeFile(dir, name, plot.WriteSVG))

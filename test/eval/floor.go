@@ -10,6 +10,9 @@ import (
 	"time"
 
 	amqp "github.com/rabbitmq/amqp091-go"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"ms2m.dev/ms2m/examples/load"
 	"ms2m.dev/ms2m/test/eval/report"
@@ -19,31 +22,72 @@ import (
 //go:embed floor.sh
 var floorScript string
 
-// roundTrips are measured one after the other.
-const roundTrips = 200
+const (
+	// roundTrips and writes are measured one after the other.
+	roundTrips = 200
+	writes     = 50
+	// bare is what the service's process holds besides the noise, about.
+	bare = 4 << 20
+)
 
-// bare is what the service's process holds besides the noise, about.
-const bare = 4 << 20
-
-// measureFloor measures what dump, copy, restore and a message take by themselves, with
-// as much memory as the service has. What one round adds is kept if a later one fails.
-func (e *evaluation) measureFloor(ctx context.Context, f *report.Floor) error {
-	bytes := int64(e.ballast)<<20 + bare
-	for range e.floor {
-		out, err := e.lab.Exec(ctx, harness.NodeA, "sh", "-c", floorScript, "floor", strconv.FormatInt(bytes, 10))
-		if err != nil {
-			return fmt.Errorf("CRIU by itself: %w", err)
+// measureFloor measures what the pieces of a migration take by themselves: dump, copy
+// and restore with as much memory as the services have. What one round adds is kept if
+// a later one fails.
+func (e *evaluation) measureFloor(ctx context.Context, f *report.Floor, round int) error {
+	add := func(p report.Piece, mib int, bytes int64, took ...time.Duration) {
+		for _, t := range took {
+			f.Measured = append(f.Measured, report.Measured{Round: round, Piece: p, MiB: mib, Bytes: bytes, Took: t})
 		}
-		n, err := numbers(out)
-		if err != nil {
-			return err
+	}
+	for i := range e.floor {
+		for _, mib := range e.sizes() {
+			out, err := e.lab.Exec(ctx, harness.NodeA, "sh", "-c", floorScript, "floor", strconv.FormatInt(int64(mib)<<20+bare, 10))
+			if err != nil {
+				return fmt.Errorf("CRIU by itself: %w", err)
+			}
+			n, err := numbers(out)
+			if err != nil {
+				return err
+			}
+			for j, p := range []report.Piece{report.Dump, report.Copy, report.Restore} {
+				add(p, mib, n[0], time.Duration(n[j+1]))
+			}
 		}
-		f.Bytes = n[0]
-		f.Dump, f.Copy, f.Restore = append(f.Dump, time.Duration(n[1])), append(f.Copy, time.Duration(n[2])), append(f.Restore, time.Duration(n[3]))
+		start, end, err := e.lab.EmptyPod(ctx, harness.CounterConfig{
+			Namespace: namespace, Name: fmt.Sprintf("empty-%s-%d-%d", e.series, round, i+1), Node: harness.NodeB,
+		})
+		if err != nil {
+			return fmt.Errorf("an empty pod: %w", err)
+		}
+		add(report.PodStart, 0, 0, start)
+		add(report.PodEnd, 0, 0, end)
 	}
 	took, err := e.roundTrips(ctx)
-	f.RoundTrip = append(f.RoundTrip, took...)
+	add(report.RoundTrip, 0, 0, took...)
+	if err != nil {
+		return err
+	}
+	took, err = e.writes(ctx)
+	add(report.Write, 0, 0, took...)
 	return err
+}
+
+// writes changes an object at the API server, again and again.
+func (e *evaluation) writes(ctx context.Context) (took []time.Duration, err error) {
+	m := &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: "floor-" + e.series}}
+	if err := client.IgnoreAlreadyExists(e.lab.Client.Create(ctx, m)); err != nil {
+		return nil, err
+	}
+	for i := range writes {
+		old := m.DeepCopy()
+		m.Data = map[string]string{"n": strconv.Itoa(i)}
+		begin := time.Now()
+		if err := e.lab.Client.Patch(ctx, m, client.MergeFrom(old)); err != nil {
+			return took, err
+		}
+		took = append(took, time.Since(begin))
+	}
+	return took, e.lab.Client.Delete(ctx, m)
 }
 
 // numbers are the four that the script prints.

@@ -4,7 +4,9 @@ import (
 	"context"
 	"fmt"
 	"os"
+	"path/filepath"
 	"runtime"
+	"strconv"
 	"strings"
 
 	"ms2m.dev/ms2m/test/eval/measure"
@@ -75,4 +77,28 @@ func (e *evaluation) used(ctx context.Context) (map[string]measure.Usage, error)
 		all.WriteString(stats)
 	}
 	return measure.Processes(all.String())
+}
+
+// available is the memory that the machine has left, in bytes.
+func available() (int64, error) {
+	text, err := line("/proc/meminfo", "MemAvailable")
+	if err != nil {
+		return 0, err
+	}
+	n, err := strconv.ParseInt(strings.TrimSuffix(text, " kB"), 10, 64)
+	return n << 10, err
+}
+
+// watchers are the instances of inotify that processes have open: the kernel bounds
+// those of a user, and kubelet, containerd and its shims need some for each pod.
+func watchers() int {
+	n := 0
+	files, _ := filepath.Glob("/proc/[0-9]*/fd/*")
+	for _, f := range files {
+		// A process may end meanwhile.
+		if to, err := os.Readlink(f); err == nil && to == "anon_inode:inotify" {
+			n++
+		}
+	}
+	return n
 }

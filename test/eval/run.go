@@ -32,46 +32,64 @@ func (e *evaluation) run(ctx context.Context, c report.Case, number, round int) 
 		return r
 	}
 	err = e.move(within, s, &r)
-	tidy, cancel := context.WithTimeout(context.WithoutCancel(ctx), tidying)
-	defer cancel()
-	if c.Way != report.Cold {
-		err = errors.Join(err, e.lab.DeleteMigration(tidy, s.flow.Migration(s.target)))
-	}
-	if err = errors.Join(err, s.close(tidy)); err != nil {
+	if err = errors.Join(err, e.tidy(ctx, s, c.Way)); err != nil {
 		r.Failed = err.Error()
 	}
 	return r
 }
 
-// move moves the service under load and measures.
+// tidy removes a service and its migration.
+func (e *evaluation) tidy(ctx context.Context, s *service, w report.Way) (err error) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), tidying)
+	defer cancel()
+	if w != report.Cold {
+		err = e.lab.DeleteMigration(ctx, s.flow.Migration(s.target))
+	}
+	return errors.Join(err, s.close(ctx))
+}
+
+// move moves the service under load and measures, also who reads and what is used up.
 func (e *evaluation) move(ctx context.Context, s *service, r *report.Run) error {
 	before, err := e.used(ctx)
 	if err != nil {
 		return err
 	}
 	reader := harness.StartReader(ctx, s.url+"/count", readRate)
-	outcome, err := e.underLoad(ctx, s, r)
+	err = e.judged(ctx, s, r)
 	seen := reader.Finish()
 	r.Reads, r.Refused, r.Stale, r.SlowestRead = seen.Number, len(seen.Errors), seen.Stale, seen.Slowest
 	if r.Refused > 0 {
 		r.ReadError = seen.Errors[0].Error()
 	}
-	if outcome != nil {
-		r.Judged, r.Sent, r.State, r.Outputs = true, outcome.Sent, outcome.State, outcome.Outputs
-		r.ChainEqual, r.SameProcess = outcome.ChainEqual, outcome.SameMemory()
-		events := measure.Events(s.flow.Generator.Due(), outcome.Received)
-		end := r.Begun.Add(r.Total)
-		r.LongestGap, r.Gaps = measure.Gaps(events, r.Begun, end, leastGap)
-		r.Before, r.During, r.After = measure.Latencies(events, r.Begun, end)
-	}
 	after, failed := e.used(ctx)
 	if failed != nil {
 		return errors.Join(err, failed)
 	}
-	r.Used = make(map[string]measure.Usage)
+	r.Used = between(before, after)
+	return err
+}
+
+// between is what the programs have used up from one time to another.
+func between(before, after map[string]measure.Usage) map[string]measure.Usage {
+	used := make(map[string]measure.Usage)
 	for _, p := range report.Programs {
-		r.Used[p] = measure.Usage{CPU: max(0, after[p].CPU-before[p].CPU), Memory: after[p].Memory}
+		used[p] = measure.Usage{CPU: max(0, after[p].CPU-before[p].CPU), Memory: after[p].Memory}
 	}
+	return used
+}
+
+// judged moves the service under load, and tells what became of its messages.
+func (e *evaluation) judged(ctx context.Context, s *service, r *report.Run) error {
+	outcome, err := e.underLoad(ctx, s, r)
+	if outcome == nil {
+		return err
+	}
+	r.Judged, r.Sent, r.State, r.Outputs = true, outcome.Sent, outcome.State, outcome.Outputs
+	r.ChainEqual, r.SameProcess = outcome.ChainEqual, outcome.SameMemory()
+	events := measure.Events(s.flow.Generator.Due(), outcome.Received)
+	end := r.Begun.Add(r.Total)
+	r.LongestGap, r.Gaps = measure.Gaps(events, r.Begun, end, leastGap)
+	r.Before, r.During, r.After = measure.Latencies(events, r.Begun, end)
 	return err
 }
 
@@ -80,7 +98,7 @@ func (e *evaluation) underLoad(ctx context.Context, s *service, r *report.Run) (
 	if err := s.flow.Counted(ctx, 1); err != nil {
 		return nil, err
 	}
-	if err := wait(ctx, e.warm); err != nil {
+	if err := e.warmUp(ctx, s, r); err != nil {
 		return nil, err
 	}
 	if r.Way == report.Cold {
@@ -100,6 +118,9 @@ func (e *evaluation) underLoad(ctx context.Context, s *service, r *report.Run) (
 	if move != nil && move.Migration != nil {
 		r.Begun, r.Total = move.Begun, move.Total
 		ofStatus(r, move.Migration.Status)
+		if began := move.Migration.Status.StartedAt; began != nil {
+			r.Queued = max(0, began.Sub(move.Begun)) // the manager's clock is this machine's
+		}
 	}
 	if err = errors.Join(err, held.err); err != nil {
 		if move != nil && move.Sent > 0 { // judged where it is
@@ -118,6 +139,20 @@ func (e *evaluation) underLoad(ctx context.Context, s *service, r *report.Run) (
 		return &o, fmt.Errorf("the pod is on %s, not on %s", on, s.target)
 	}
 	return &o, nil
+}
+
+// warmUp lets the load run before the move, and measures what of it the broker takes
+// and the service gets done.
+func (e *evaluation) warmUp(ctx context.Context, s *service, r *report.Run) error {
+	begin, sent, done := time.Now(), s.flow.Generator.Confirmed(), s.flow.Collector.Count()
+	if err := wait(ctx, e.warm); err != nil {
+		return err
+	}
+	if took := time.Since(begin).Seconds(); took > 0 {
+		r.SentRate = float64(s.flow.Generator.Confirmed()-sent) / took
+		r.DoneRate = float64(s.flow.Collector.Count()-done) / took
+	}
+	return nil
 }
 
 func (e *evaluation) cold(ctx context.Context, s *service, r *report.Run) (*harness.Outcome, error) {
@@ -170,6 +205,9 @@ func ofStatus(r *report.Run, s v1alpha1.StatefulMigrationStatus) {
 		}
 		if pauses != nil {
 			r.PauseCheckpoint += millis(pauses.CheckpointMillis)
+			if p := pauses.Checkpoint; p != nil && p.Node != nil {
+				r.Freeze += time.Duration(p.Node.FreezingMillis+p.Node.FrozenMillis) * time.Millisecond
+			}
 			r.PauseHandover += millis(pauses.HandoverMillis)
 		}
 		if image != nil {

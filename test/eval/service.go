@@ -14,6 +14,7 @@ import (
 
 const (
 	namespace = "ms2m-eval"
+	// producers of a service; of each of many at once there is one.
 	producers = 3
 )
 
@@ -29,11 +30,15 @@ type service struct {
 // differs is the pod's owner.
 func (e *evaluation) start(ctx context.Context, c report.Case, name string) (*service, error) {
 	s := &service{}
+	from := producers
+	if c.Services > 1 {
+		from = 1
+	}
 	workload := harness.WorkloadConfig{
-		Namespace: namespace, Name: name, Replicas: 1, Work: c.Work, Rate: c.Rate, Producers: producers,
+		Namespace: namespace, Name: name, Replicas: 1, Work: c.Work, Rate: c.Rate, Producers: from,
 		Change: func(p *corev1.PodTemplateSpec) {
 			env := &p.Spec.Containers[0].Env
-			*env = append(*env, corev1.EnvVar{Name: "BALLAST_MB", Value: strconv.Itoa(e.ballast)})
+			*env = append(*env, corev1.EnvVar{Name: "BALLAST_MB", Value: strconv.Itoa(c.Ballast)})
 		},
 	}
 	var err error
@@ -54,8 +59,8 @@ func (e *evaluation) start(ctx context.Context, c report.Case, name string) (*se
 		s.url, err = e.lab.ClusterIP(ctx, set.Key())
 	default:
 		flow, failed := e.lab.StartFlow(ctx, harness.FlowConfig{
-			CounterConfig: harness.CounterConfig{Namespace: namespace, Name: name, Work: c.Work, BallastMB: e.ballast},
-			Rate:          c.Rate, Producers: producers,
+			CounterConfig: harness.CounterConfig{Namespace: namespace, Name: name, Work: c.Work, BallastMB: c.Ballast},
+			Rate:          c.Rate, Producers: from,
 		})
 		if failed != nil {
 			return nil, failed

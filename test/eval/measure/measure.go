@@ -89,7 +89,18 @@ func latency(took []time.Duration) Latency {
 	if len(took) == 0 {
 		return Latency{}
 	}
-	return Latency{N: len(took), Median: Quantile(took, 0.5), P99: Quantile(took, 0.99), Max: slices.Max(took)}
+	return Latency{N: len(took), Median: Median(took), P99: Quantile(took, 0.99), Max: slices.Max(took)}
+}
+
+// Median is the value in the middle, of an even number the mean of the two in the
+// middle; of none it is zero.
+func Median[T ~int64 | ~float64](values []T) T {
+	if len(values) == 0 {
+		return 0
+	}
+	sorted := slices.Sorted(slices.Values(values))
+	low, high := sorted[(len(sorted)-1)/2], sorted[len(sorted)/2]
+	return low + (high-low)/2
 }
 
 // Quantile is the least value that the share q of all is not above; of none it is zero.

@@ -88,6 +88,20 @@ func TestQuantile(t *testing.T) {
 	}
 }
 
+func TestMedian(t *testing.T) {
+	for _, tc := range []struct {
+		of   []int64
+		want int64
+	}{{nil, 0}, {[]int64{7}, 7}, {[]int64{9, 1}, 5}, {[]int64{9, 1, 2}, 2}, {[]int64{4, 1, 100, 2}, 3}} {
+		if got := Median(tc.of); got != tc.want {
+			t.Errorf("of %v: %d, want %d", tc.of, got, tc.want)
+		}
+	}
+	if got := Median([]float64{1, 2}); got != 1.5 {
+		t.Errorf("of fractions: %v", got)
+	}
+}
+
 func TestProcesses(t *testing.T) {
 	const stats = `7 (manager) S 1 7 7 0 -1 4194560 100 0 0 0 150 50 0 0 20 0 9 0 1000 2000000 10 18446744073709551615 1 1
 8 (a) (b) R 1 8 8 0 -1 4194560 100 0 0 0 1 2 0 0 20 0 9 0 1000 2000000 3 18446744073709551615 1 1

@@ -23,11 +23,17 @@ func columns() []column {
 		{"number", func(r Run) string { return strconv.Itoa(r.Number) }},
 		{"begun", func(r Run) string { return r.Begun.UTC().Format(time.RFC3339) }},
 		{"round", func(r Run) string { return strconv.Itoa(r.Round) }},
+		{"part", func(r Run) string { return string(r.Part) }},
 		{"way", func(r Run) string { return string(r.Way) }},
 		{"rate", func(r Run) string { return number(r.Rate) }},
 		{"work_ms", func(r Run) string { return millis(r.Work) }},
+		{"ballast_mib", func(r Run) string { return strconv.Itoa(r.Ballast) }},
+		{"services", func(r Run) string { return strconv.Itoa(r.Services) }},
+		{"sent_per_second", func(r Run) string { return strconv.FormatFloat(r.SentRate, 'f', 1, 64) }},
+		{"done_per_second", func(r Run) string { return strconv.FormatFloat(r.DoneRate, 'f', 1, 64) }},
 		{"failed", func(r Run) string { return r.Failed }},
 		{"total_ms", func(r Run) string { return millis(r.Total) }},
+		{"queued_ms", func(r Run) string { return millis(r.Queued) }},
 	}
 	for _, p := range append(append(Phases[:0:0], Phases...), ColdStop, ColdStart, ColdRefill) {
 		all = append(all, column{string(p) + "_ms", func(r Run) string {
@@ -41,6 +47,7 @@ func columns() []column {
 		column{"longest_gap_ms", func(r Run) string { return millis(r.LongestGap) }},
 		column{"gaps_ms", func(r Run) string { return millis(r.Gaps) }},
 		column{"pause_checkpoint_ms", func(r Run) string { return millis(r.PauseCheckpoint) }},
+		column{"freeze_ms", func(r Run) string { return millis(r.Freeze) }},
 		column{"pause_handover_ms", func(r Run) string { return millis(r.PauseHandover) }},
 		column{"cutoff", func(r Run) string { return r.CutoffReason }})
 	for _, l := range []struct {

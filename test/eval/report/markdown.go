@@ -15,10 +15,14 @@ import (
 func (r Report) WriteMarkdown(w io.Writer) error {
 	var s strings.Builder
 	r.preface(&s)
+	r.attained(&s)
 	for _, work := range r.works() {
 		r.consumer(&s, work)
 	}
 	r.phases(&s)
+	r.memory(&s)
+	r.fast(&s)
+	r.scale(&s)
 	r.floor(&s)
 	r.harm(&s)
 	r.cost(&s)
@@ -38,59 +42,9 @@ func (r Report) preface(s *strings.Builder) {
 	s.WriteString("\nTimes are in seconds: median (least–greatest) of the runs that came to their end.\n")
 }
 
-// Plots are the reports' pictures by file name.
-func (r Report) Plots() map[string]Plot {
-	plots := make(map[string]Plot)
-	for _, work := range r.works() {
-		runs := of(r.Runs, func(r Run) bool { return r.Work == work })
-		for what, value := range map[string]func(Run) time.Duration{
-			"total": func(r Run) time.Duration { return r.Total },
-			"gap":   func(r Run) time.Duration { return r.LongestGap },
-		} {
-			title := map[string]string{"total": "Total time", "gap": "Longest gap in the processing"}[what]
-			p := Plot{Title: fmt.Sprintf("%s, %v a message", title, work), X: "messages per second", Y: "seconds, median"}
-			for _, way := range ways(runs) {
-				p.Lines = append(p.Lines, medians(string(way), of(runs, func(r Run) bool { return r.Way == way }), value))
-			}
-			if work == publishedWork && what == "total" {
-				p.Lines = append(p.Lines, publishedLines(rates(runs))...)
-			}
-			plots[plotName(what, work)] = p
-		}
-	}
-	return plots
-}
-
-func plotName(what string, work time.Duration) string { return fmt.Sprintf("%s-%v.svg", what, work) }
-
-// medians is the line of a way.
-func medians(name string, runs []Run, value func(Run) time.Duration) Line {
-	l := Line{Name: name}
-	for _, rate := range rates(runs) {
-		if good := complete(of(runs, func(r Run) bool { return r.Rate == rate })); len(good) > 0 {
-			l.Points = append(l.Points, Point{rate, measure.Quantile(each(good, value), 0.5).Seconds()})
-		}
-	}
-	return l
-}
-
-func publishedLines(rates []float64) []Line {
-	best, sequential := Line{Name: "published, best", Dashed: true}, Line{Name: "published, sequential", Dashed: true}
-	for _, rate := range rates {
-		if p, ok := published[rate]; ok {
-			best.Points = append(best.Points, Point{rate, p.best})
-			sequential.Points = append(sequential.Points, Point{rate, p.sequential})
-		}
-	}
-	if best.Points == nil {
-		return nil
-	}
-	return []Line{best, sequential}
-}
-
 // consumer has what depends on the rate.
 func (r Report) consumer(s *strings.Builder, work time.Duration) {
-	runs := of(r.Runs, func(r Run) bool { return r.Work == work })
+	runs := of(r.part(Rates), func(r Run) bool { return r.Work == work })
 	fmt.Fprintf(s, "\n## A consumer of %v a message\n\n### Total time\n\n%v\n", work, totals(runs, work))
 	if work == publishedWork {
 		s.WriteString("The published figures are medians of arXiv [2603.25484](https://arxiv.org/abs/2603.25484), of **other hardware**, another cluster and another container: " +
@@ -100,6 +54,9 @@ func (r Report) consumer(s *strings.Builder, work time.Duration) {
 	fmt.Fprintf(s, "\n### Longest gap in the processing\n\n%v\n![Longest gap by rate](%s)\n",
 		byRate(runs, times(func(r Run) time.Duration { return r.LongestGap })), plotName("gap", work))
 	fmt.Fprintf(s, "\n### Sum of the gaps longer than %v\n\n%v", r.Least, byRate(runs, times(func(r Run) time.Duration { return r.Gaps })))
+	fmt.Fprintf(s, "\n### Pause at the hand-over, in milliseconds\n\n%v", byRate(of(runs, migrated), func(runs []Run) string {
+		return finely(each(complete(runs), func(r Run) time.Duration { return r.PauseHandover }))
+	}))
 	s.WriteString("\n### Latency of the messages\n\nFrom when a message is due to its output, in milliseconds: medians of the runs' median / p99 / greatest.\n\n")
 	t := table{head: []string{"way", "msg/s", "before", "during", "after"}}
 	for _, way := range ways(runs) {
@@ -124,7 +81,7 @@ func latencies(runs []Run, which func(Run) measure.Latency) string {
 		return "–"
 	}
 	middle := func(of func(measure.Latency) time.Duration) int64 {
-		return measure.Quantile(each(runs, func(r Run) time.Duration { return of(which(r)) }), 0.5).Milliseconds()
+		return measure.Median(each(runs, func(r Run) time.Duration { return of(which(r)) })).Milliseconds()
 	}
 	return fmt.Sprintf("%d / %d / %d",
 		middle(func(l measure.Latency) time.Duration { return l.Median }),
@@ -134,77 +91,39 @@ func latencies(runs []Run, which func(Run) measure.Latency) string {
 
 // phases has the medians of each way, of all rates together.
 func (r Report) phases(s *strings.Builder) {
+	runs := complete(r.part(Rates))
+	if len(runs) == 0 {
+		return
+	}
 	s.WriteString("\n## Phases\n\nMedians of all rates together; a StatefulSet's pod with a shadow is handed over twice, and its phases are added up.\n\n")
-	moved := of(complete(r.Runs), func(r Run) bool { return r.Way != Cold })
 	var head []string
 	for _, p := range Phases {
 		head = append(head, string(p))
 	}
-	head = append(head, "pause at the checkpoint", "pause at the hand-over")
-	s.WriteString(byWay(moved, head, func(runs []Run) []string {
+	head = append(head, "pause at the checkpoint", "CRIU's own freeze", "pause at the hand-over")
+	s.WriteString(byWay(of(runs, migrated), head, func(runs []Run) []string {
 		var cells []string
 		for _, p := range Phases {
 			cells = append(cells, middle(runs, p))
 		}
 		return append(cells,
-			fmt.Sprintf("%.3f", measure.Quantile(each(runs, func(r Run) time.Duration { return r.PauseCheckpoint }), 0.5).Seconds()),
-			fmt.Sprintf("%.3f", measure.Quantile(each(runs, func(r Run) time.Duration { return r.PauseHandover }), 0.5).Seconds()))
+			exact(runs, func(r Run) time.Duration { return r.PauseCheckpoint }),
+			exact(runs, func(r Run) time.Duration { return r.Freeze }),
+			exact(runs, func(r Run) time.Duration { return r.PauseHandover }))
 	}).String())
-	if cold := of(complete(r.Runs), func(r Run) bool { return r.Way == Cold }); len(cold) > 0 {
+	if cold := of(runs, func(r Run) bool { return r.Way == Cold }); len(cold) > 0 {
 		fmt.Fprintf(s, "\nThe cold way: %s s until the old pod is gone, %s s until the new one serves, %s s to refill it.\n",
 			middle(cold, ColdStop), middle(cold, ColdStart), middle(cold, ColdRefill))
 	}
 }
 
 func middle(runs []Run, p v1alpha1.MigrationPhase) string {
-	return fmt.Sprintf("%.2f", measure.Quantile(each(runs, func(r Run) time.Duration { return r.Phases[p] }), 0.5).Seconds())
-}
-
-// floor compares the phases of the bare pod with what their work takes by itself.
-func (r Report) floor(s *strings.Builder) {
-	s.WriteString("\n## The floor\n\n")
-	f := r.Floor
-	if f.Missing != "" {
-		fmt.Fprintf(s, "Not measured, or not in every round: %s\n\n", strings.ReplaceAll(f.Missing, "\n", "; "))
-	}
-	if len(f.Dump) == 0 {
-		return
-	}
-	fmt.Fprintf(s, "CRIU alone, on the same machine in the same run: a process of as much memory (%s MiB of images), dumped, its images copied once on the same disk (the nodes share it; a network would be slower), restored from the copy; "+
-		"and the broker's round trip: a persistent message published, confirmed and delivered. What it is compared with is the bare pod's, a median of all rates.\n\n", mebibytes(f.Bytes))
-	pod := of(complete(r.Runs), func(r Run) bool { return r.Way == Pod })
-	t := table{head: []string{"floor", "takes", "what is compared", "its median", "ratio"}}
-	row := func(part string, floor []time.Duration, what string, value func(Run) time.Duration) {
-		took := measure.Quantile(each(pod, value), 0.5)
-		ratio := "–"
-		if least := measure.Quantile(floor, 0.5); least > 0 && took > 0 {
-			ratio = fmt.Sprintf("%.1f", took.Seconds()/least.Seconds())
-		}
-		t.rows = append(t.rows, []string{part, precise(floor), what, fmt.Sprintf("%.3f", took.Seconds()), ratio})
-	}
-	phase := func(part string, floor []time.Duration, p v1alpha1.MigrationPhase) {
-		row(part, floor, string(p), func(r Run) time.Duration { return r.Phases[p] })
-	}
-	row("CRIU dump", f.Dump, "pause at the checkpoint", func(r Run) time.Duration { return r.PauseCheckpoint })
-	phase("CRIU dump", f.Dump, v1alpha1.PhaseCheckpointing)
-	phase("copy of the images", f.Copy, v1alpha1.PhaseTransferring)
-	phase("CRIU restore", f.Restore, v1alpha1.PhaseRestoring)
-	row("round trip of the broker", f.RoundTrip, "pause at the hand-over", func(r Run) time.Duration { return r.PauseHandover })
-	s.WriteString(t.String())
-	s.WriteString("\nReplaying and Finalizing have no floor of this kind: the first is bounded by the messages that came meanwhile and the consumer's own time for them, the second is mostly the end of the source pod.\n")
-}
-
-// precise is spread with a digit more.
-func precise(took []time.Duration) string {
-	if len(took) == 0 {
-		return "–"
-	}
-	return fmt.Sprintf("%.4f (%.4f–%.4f)", measure.Quantile(took, 0.5).Seconds(), slices.Min(took).Seconds(), slices.Max(took).Seconds())
+	return fmt.Sprintf("%.2f", measure.Median(each(runs, func(r Run) time.Duration { return r.Phases[p] })).Seconds())
 }
 
 // harm has what was lost, doubled, reordered and refused.
 func (r Report) harm(s *strings.Builder) {
-	s.WriteString("\n## Lost, doubled, reordered, refused\n\nSums over all runs that could be judged, failed ones included.\n\n")
+	s.WriteString("\n## Lost, doubled, reordered, refused\n\nSums over all runs of every part that could be judged, failed ones included.\n\n")
 	judged := of(r.Runs, func(r Run) bool { return r.Judged })
 	s.WriteString(byWay(judged,
 		[]string{"runs", "messages", "state: lost / doubled / reordered", "outputs: lost / doubled / reordered", "memory thrown away (messages)", "another process", "reads", "refused", "stale", "slowest, s"},
@@ -223,20 +142,24 @@ func (r Report) harm(s *strings.Builder) {
 
 // cost has bytes, CPU and memory.
 func (r Report) cost(s *strings.Builder) {
+	runs := complete(r.part(Rates))
+	if len(runs) == 0 {
+		return
+	}
 	s.WriteString("\n## Cost\n\nMedians; a StatefulSet's two checkpoints are added up. CPU and memory are of manager, agents and broker over the whole run, load included: the cold way, which needs neither manager nor agents, is the measure of what they use without.\n\n")
 	head := []string{"image, MiB", "archive, MiB"}
 	for _, p := range Programs {
 		head = append(head, p+": CPU, s", "memory, MiB")
 	}
-	s.WriteString(byWay(complete(r.Runs), head, func(runs []Run) []string {
+	s.WriteString(byWay(runs, head, func(runs []Run) []string {
 		cells := []string{
-			mebibytes(measure.Quantile(each(runs, func(r Run) int64 { return r.Image }), 0.5)),
-			mebibytes(measure.Quantile(each(runs, func(r Run) int64 { return r.Archive }), 0.5)),
+			mebibytes(measure.Median(each(runs, func(r Run) int64 { return r.Image }))),
+			mebibytes(measure.Median(each(runs, func(r Run) int64 { return r.Archive }))),
 		}
 		for _, p := range Programs {
 			cells = append(cells,
-				fmt.Sprintf("%.2f", measure.Quantile(each(runs, func(r Run) time.Duration { return r.Used[p].CPU }), 0.5).Seconds()),
-				mebibytes(measure.Quantile(each(runs, func(r Run) int64 { return r.Used[p].Memory }), 0.5)))
+				fmt.Sprintf("%.2f", measure.Median(each(runs, func(r Run) time.Duration { return r.Used[p].CPU })).Seconds()),
+				mebibytes(measure.Median(each(runs, func(r Run) int64 { return r.Used[p].Memory }))))
 		}
 		return cells
 	}).String())
@@ -252,6 +175,6 @@ func (r Report) failures(s *strings.Builder) {
 	}
 	s.WriteString("\n## Failed runs\n\n")
 	for _, run := range bad {
-		fmt.Fprintf(s, "- run %d, %s at %s/s, %v: %s\n", run.Number, run.Way, number(run.Rate), run.Work, strings.ReplaceAll(run.Failed, "\n", "; "))
+		fmt.Fprintf(s, "- run %d, %s at %s/s, %v, %d MiB: %s\n", run.Number, run.Way, number(run.Rate), run.Work, run.Ballast, strings.ReplaceAll(run.Failed, "\n", "; "))
 	}
 }

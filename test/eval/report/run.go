@@ -26,6 +26,17 @@ const (
 // Ways are all of them.
 func Ways() []Way { return []Way{Cold, StopAndCopy, Pod, Deployment, StatefulSet, Sequential} }
 
+// Part is which of the questions a run answers.
+type Part string
+
+// The parts, in the order of the report.
+const (
+	Rates  Part = "rates"  // the published experiments: rates that a consumer can just do
+	Memory Part = "memory" // sizes of the state
+	Fast   Part = "fast"   // a consumer without work, up to what the broker takes
+	Scale  Part = "scale"  // many services at once
+)
+
 // Phases are those of a migration that take time, in their order.
 var Phases = []v1alpha1.MigrationPhase{
 	v1alpha1.PhasePending, v1alpha1.PhaseCheckpointing, v1alpha1.PhaseTransferring,
@@ -44,12 +55,15 @@ var Programs = []string{"manager", "node-agent", "beam.smp"}
 
 // Case is what is tried.
 type Case struct {
-	Way  Way
-	Rate float64       // messages per second
-	Work time.Duration // that each message takes
+	Part     Part
+	Way      Way
+	Rate     float64       // messages per second, of each service
+	Work     time.Duration // that each message takes
+	Ballast  int           // noise in the memory, in MiB
+	Services int           // that are moved at once
 }
 
-// Run is one try of a case. One that failed says why, and has what was measured all the same.
+// Run is one move of a service: a case of several services has as many. One that failed says why, and has what was measured all the same.
 type Run struct {
 	Case
 	Number int // in the order in which they were made, from 1
@@ -58,11 +72,16 @@ type Run struct {
 	Failed string
 
 	Total  time.Duration
+	Queued time.Duration                             // of Total: until the manager's limits let it begin
 	Phases map[v1alpha1.MigrationPhase]time.Duration // of all hand-overs together
+
+	// What the broker took and what came out, per second, in the load before the move.
+	SentRate, DoneRate float64
 
 	LongestGap, Gaps        time.Duration
 	Before, During, After   measure.Latency
 	PauseCheckpoint         time.Duration // of all hand-overs together, by the source's clock
+	Freeze                  time.Duration // CRIU's own, which is part of the pause: stopping the process, and how long it stood
 	PauseHandover           time.Duration // of all hand-overs together, by the manager's
 	Reads, Refused, Stale   int
 	SlowestRead             time.Duration
@@ -81,14 +100,6 @@ type Run struct {
 // OK reports whether the run came to its end and nothing is wrong in the memory.
 func (r Run) OK() bool { return r.Failed == "" && r.Judged && r.State.OK() && r.ChainEqual }
 
-// Floor is what the parts of a hand-over take by themselves.
-type Floor struct {
-	Bytes               int64 // of CRIU's images
-	Dump, Copy, Restore []time.Duration
-	RoundTrip           []time.Duration // publish, confirm, deliver
-	Missing             string          // why there is none, or not of every round
-}
-
 // Report is an evaluation.
 type Report struct {
 	Title   string
@@ -100,5 +111,16 @@ type Report struct {
 	Least   time.Duration // gaps that are longer are summed up
 	Cutoff  int32         // spec.replayCutoffSeconds
 	Runs    []Run
+	Fleets  []Fleet
 	Floor   Floor
+}
+
+// Fleet is what many services at once have used of the machine, when all of them ran.
+type Fleet struct {
+	Round, Services, Ready int
+	Starting               time.Duration
+	Available              int64 // bytes of memory that the machine had left
+	Watchers               int   // of inotify, of all processes
+	Used                   map[string]measure.Usage
+	Missing                string // why not all of them ran
 }

@@ -21,6 +21,7 @@ type Line struct {
 // Plot is drawn with a logarithmic y axis: the ways differ by more than a factor of ten.
 type Plot struct {
 	Title, X, Y string
+	LogX        bool // for what is more than some times as far as the first point
 	Lines       []Line
 }
 
@@ -36,8 +37,12 @@ var colours = []string{"#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#
 // WriteSVG draws the plot.
 func (p Plot) WriteSVG(w io.Writer) error {
 	x0, x1, y0, y1 := p.bounds()
+	along := func(v float64) float64 { return v }
+	if p.LogX && x0 > 0 {
+		along = math.Log10
+	}
 	x := func(v float64) float64 {
-		return plotLeft + (v-x0)/(x1-x0)*(plotWidth-plotLeft-plotRight)
+		return plotLeft + (along(v)-along(x0))/(along(x1)-along(x0))*(plotWidth-plotLeft-plotRight)
 	}
 	y := func(v float64) float64 {
 		return plotTop + (math.Log10(y1)-math.Log10(v))/(math.Log10(y1)-math.Log10(y0))*(plotHeight-plotTop-plotBottom)

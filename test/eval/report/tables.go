@@ -43,7 +43,23 @@ func spread(took []time.Duration) string {
 	if len(took) == 0 {
 		return "–"
 	}
-	return fmt.Sprintf("%.2f (%.2f–%.2f)", measure.Quantile(took, 0.5).Seconds(), slices.Min(took).Seconds(), slices.Max(took).Seconds())
+	return fmt.Sprintf("%.2f (%.2f–%.2f)", measure.Median(took).Seconds(), slices.Min(took).Seconds(), slices.Max(took).Seconds())
+}
+
+// finely is spread in milliseconds.
+func finely(took []time.Duration) string {
+	if len(took) == 0 {
+		return "–"
+	}
+	return fmt.Sprintf("%d (%d–%d)", measure.Median(took).Milliseconds(), slices.Min(took).Milliseconds(), slices.Max(took).Milliseconds())
+}
+
+// exact is the median in seconds, to the millisecond.
+func exact(runs []Run, value func(Run) time.Duration) string {
+	if len(runs) == 0 {
+		return "–"
+	}
+	return fmt.Sprintf("%.3f", measure.Median(each(runs, value)).Seconds())
 }
 
 // table is one of Markdown.
@@ -70,9 +86,21 @@ func (t table) String() string {
 	return s.String()
 }
 
+// part are the runs of a part.
+func (r Report) part(p Part) []Run { return of(r.Runs, func(r Run) bool { return r.Part == p }) }
+
+// migrated are those that MS2M has moved.
+func migrated(r Run) bool { return r.Way != Cold }
+
 func (r Report) works() []time.Duration {
-	return unique(each(r.Runs, func(r Run) time.Duration { return r.Work }))
+	return unique(each(r.part(Rates), func(r Run) time.Duration { return r.Work }))
 }
+
+func sizes(runs []Run) []int { return unique(each(runs, func(r Run) int { return r.Ballast })) }
+
+func ofSize(runs []Run, mib int) []Run { return of(runs, func(r Run) bool { return r.Ballast == mib }) }
+
+func services(runs []Run) []int { return unique(each(runs, func(r Run) int { return r.Services })) }
 
 func rates(runs []Run) []float64 { return unique(each(runs, func(r Run) float64 { return r.Rate })) }
 
