@@ -146,6 +146,12 @@ eval: build ## measure the ways of moving, into OUT (RATES, SLOW, REPEATS, WAYS,
 	$(inlab) -- $(bin)/eval -chart $(chart) -commit $(version) -out $(abspath $(or $(OUT),dist/eval)) $(if $(SMALL),-small) \
 		$(if $(RATES)$(SLOW),-rates '$(RATES)' -slow '$(SLOW)') $(if $(REPEATS),-repeats $(REPEATS)) $(if $(WAYS),-ways $(WAYS)) $(if $(SEED),-seed $(SEED)) $(EVALFLAGS)
 
+.PHONY: eval-scale
+eval-scale: build ## measure the manager alone, many migrations at once, into OUT (N=10,100,300,1000, SERIES, OUT=directory)
+	go build -o $(bin)/scale ./test/scale
+	$(bin)/scale -bin $(bin) -assets $$($(bin)/lab envtest-assets) -chart $(chart) -commit $(version) -out $(abspath $(or $(OUT),dist/scale)) \
+		$(if $(N),-n $(N)) $(if $(SERIES),-series $(SERIES)) $(SCALEFLAGS)
+
 .PHONY: soak
 soak: build ## move a counter back and forth with random faults (MOVES=1000, SEED=n)
 	go build -o $(bin)/soak ./test/soak
