@@ -58,6 +58,10 @@ func (w *world) measure(ctx context.Context, s series, n int) (c result, err err
 	if _, err := w.audit.next(); err != nil {
 		return c, err
 	}
+	others, err := used()
+	if err != nil {
+		return c, err
+	}
 	var profiled sync.WaitGroup
 	if w.profile {
 		profiled.Go(func() {
@@ -78,6 +82,9 @@ func (w *world) measure(ctx context.Context, s series, n int) (c result, err err
 	after, err := w.settle(ctx, m, &c)
 	if err != nil {
 		return c, err
+	}
+	for name := range c.Others {
+		c.Others[name] -= others[name]
 	}
 	if w.profile {
 		if err := m.profile("heap", filepath.Join(w.out, name+".heap.pprof")); err != nil {
@@ -106,6 +113,9 @@ func (w *world) settle(ctx context.Context, m *manager, c *result) (after usage,
 		return after, err
 	}
 	if c.Calls, err = w.audit.next(); err != nil {
+		return after, err
+	}
+	if c.Others, err = used(); err != nil {
 		return after, err
 	}
 	all, err := w.migrations(ctx)

@@ -30,6 +30,7 @@ type result struct {
 	Calls      map[string]int  // to the API server, by "verb resource"
 	Requests   float64         // the same and the watches, as the manager counts them
 	CPU        time.Duration
+	Others     map[string]time.Duration // CPU time of the other programs, by name
 	Reconciles float64
 	Idle, Peak float64 // resident memory in bytes, before and at most
 	Depth      float64 // the most keys that were seen in the work queue
@@ -37,8 +38,8 @@ type result struct {
 }
 
 func (r result) String() string {
-	return fmt.Sprintf("%4d %-8s %6.1f s, %5.1f calls, %5.1f reconciles, %5.1f ms of CPU each, %4.0f MiB at most, active %v at the median",
-		r.N, r.Series, r.Took.Seconds(), r.calls(), r.per(r.Reconciles), r.per(millis(r.CPU)), mebibytes(r.Peak), measure.Quantile(r.Active, 0.5).Round(time.Millisecond))
+	return fmt.Sprintf("%4d %-8s %6.1f s, %5.1f calls, %5.1f reconciles, %5.1f ms of CPU each, %4.0f MiB at most, active %v at the median, others %v",
+		r.N, r.Series, r.Took.Seconds(), r.calls(), r.per(r.Reconciles), r.per(millis(r.CPU)), mebibytes(r.Peak), measure.Quantile(r.Active, 0.5).Round(time.Millisecond), r.Others)
 }
 
 func (r result) per(sum float64) float64 { return sum / float64(r.N) }
@@ -84,11 +85,16 @@ var columns = []column{
 	{"API calls each", "", result.calls, 1},
 	{"reconciles each", "", func(r result) float64 { return r.per(r.Reconciles) }, 1},
 	{"CPU each", "ms", func(r result) float64 { return r.per(millis(r.CPU)) }, 1},
+	other("kube-apiserver"), other("etcd"), other("beam.smp"),
 	{"cores", "", func(r result) float64 { return r.CPU.Seconds() / r.Took.Seconds() }, 2},
 	{"memory idle", "MiB", func(r result) float64 { return mebibytes(r.Idle) }, 1},
 	{"memory at most", "MiB", func(r result) float64 { return mebibytes(r.Peak) }, 1},
 	{"work queue, most", "", func(r result) float64 { return r.Depth }, 0},
 	{"wait in it, mean", "ms", func(r result) float64 { return r.Wait * 1000 }, 1},
+}
+
+func other(program string) column {
+	return column{"CPU each of " + program, "ms", func(r result) float64 { return r.per(millis(r.Others[program])) }, 1}
 }
 
 func (c column) title() string {

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/csv"
 	"maps"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -83,5 +84,20 @@ func TestReport(t *testing.T) {
 		if !strings.Contains(md.String(), want) {
 			t.Errorf("no %q in\n%s", want, md.String())
 		}
+	}
+}
+
+func TestDescendants(t *testing.T) {
+	t.Parallel()
+	stats := map[int]string{
+		1: "1 (init) S 0 ", 7: "7 (scale) S 1 ", 8: "8 (lab) S 7 ", 9: "9 (a) (b c)) S 8 ", 10: "10 (other) S 1 ",
+	}
+	got, err := descendants(stats, 7)
+	slices.Sort(got)
+	if want := []string{stats[8], stats[9]}; err != nil || !slices.Equal(got, want) {
+		t.Errorf("%q, %v, want %q", got, err, want)
+	}
+	if _, err := descendants(map[int]string{1: "nonsense"}, 1); err == nil {
+		t.Error("a line that is none is taken")
 	}
 }
