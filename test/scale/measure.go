@@ -67,6 +67,9 @@ func (w *world) measure(ctx context.Context, s series, n int) (c result, err err
 		profiled.Go(func() {
 			w.plane.fail(m.profile("profile?seconds=30", filepath.Join(w.out, name+".cpu.pprof")))
 		})
+		profiled.Go(func() {
+			w.plane.fail(w.profileAPI(ctx, filepath.Join(w.out, name+".api.pprof")))
+		})
 	}
 	defer profiled.Wait()
 	began := time.Now()

@@ -13,6 +13,7 @@ import (
 	rbacv1 "k8s.io/api/rbac/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/client-go/kubernetes"
 	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
 	"k8s.io/client-go/rest"
 	ctrl "sigs.k8s.io/controller-runtime"
@@ -134,6 +135,16 @@ func (w *world) startAPI() (*rest.Config, error) {
 	}
 	w.config = filepath.Join(w.dir, "kubeconfig")
 	return cfg, os.WriteFile(w.config, config, 0o600)
+}
+
+// profileAPI writes a CPU profile of the API server into a file.
+func (w *world) profileAPI(ctx context.Context, file string) error {
+	c, err := kubernetes.NewForConfig(w.env.Config)
+	if err != nil {
+		return err
+	}
+	profile, err := c.RESTClient().Get().AbsPath("/debug/pprof/profile").Param("seconds", "30").DoRaw(ctx)
+	return errors.Join(err, os.WriteFile(file, profile, 0o644))
 }
 
 // populate makes what a cluster has in which MS2M is installed.
