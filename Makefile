@@ -152,6 +152,12 @@ eval-check: build ## a small evaluation, which fails when a ratio is beyond its 
 	go build -o $(bin)/eval ./test/eval
 	$(inlab) -- $(bin)/eval -check -chart $(chart) -commit $(version) -title 'The check' -out $(abspath $(or $(OUT),dist/eval-check)) $(if $(SEED),-seed $(SEED)) $(EVALFLAGS)
 
+.PHONY: eval-scale
+eval-scale: build ## measure the manager alone, many migrations at once, into OUT (N=10,100,300,1000, SERIES, OUT=directory)
+	go build -o $(bin)/scale ./test/scale
+	$(bin)/scale -bin $(bin) -assets $$($(bin)/lab envtest-assets) -chart $(chart) -commit $(version) -out $(abspath $(or $(OUT),dist/scale)) \
+		$(if $(N),-n $(N)) $(if $(SERIES),-series $(SERIES)) $(SCALEFLAGS)
+
 .PHONY: soak
 soak: build ## move a counter back and forth with random faults (MOVES=1000, SEED=n)
 	go build -o $(bin)/soak ./test/soak

@@ -157,7 +157,7 @@ func run() error {
 		Policy:         o.policy,
 		Kubelet:        checkpointer,
 		Registry:       newRegistry(o),
-		Access:         controller.AccessOf(mgr.GetClient()),
+		Access:         controller.AccessOf(mgr.GetClient(), clock.RealClock{}),
 		Brokers:        controller.RabbitMQ(pool),
 		Sessions:       sessions,
 		AgentNamespace: o.agentNamespace,

@@ -26,3 +26,12 @@ func (r *Reconciler) Turn(ctx context.Context, m *v1alpha1.StatefulMigration, ta
 func (r *Reconciler) GiveBack(ctx context.Context, uid types.UID) { r.giveBack(ctx, uid) }
 
 func (r *Reconciler) Next(ctx context.Context) []types.NamespacedName { return r.next(ctx) }
+
+// Legs counts the legs of a migration that has had them deleted.
+func (r *Reconciler) Legs(ctx context.Context, m *v1alpha1.StatefulMigration) (int, error) {
+	s := &scope{Reconciler: r, session: newSession(m.UID), object: m}
+	s.session.done[migration.StepTransfersDeleted] = true
+	var f migration.Facts
+	err := s.transfers(ctx, &f)
+	return f.Transfers, err
+}

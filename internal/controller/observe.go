@@ -88,13 +88,17 @@ func (s *scope) pod(ctx context.Context, name string) (*corev1.Pod, error) {
 
 // transfers finds the legs of the migration.
 func (s *scope) transfers(ctx context.Context, f *migration.Facts) error {
-	from := client.Reader(s.Client)
-	if s.session.done[migration.StepTransfersDeleted] {
-		from = s.Live // whether all are gone is not believed of the cache, either
-	}
 	var list v1alpha1.CheckpointTransferList
-	if err := from.List(ctx, &list, client.InNamespace(s.object.Namespace), ofMigration(s.object.UID)); err != nil {
+	of := []client.ListOption{client.InNamespace(s.object.Namespace), ofMigration(s.object.UID)}
+	if err := s.Client.List(ctx, &list, of...); err != nil {
 		return err
+	}
+	// That all are gone is not believed of the cache, either; that one is there still, is:
+	// the cache wakes us when it has gone.
+	if s.session.done[migration.StepTransfersDeleted] && len(list.Items) == 0 {
+		if err := s.Live.List(ctx, &list, of...); err != nil {
+			return err
+		}
 	}
 	f.Transfers = len(list.Items)
 	for i := range list.Items {

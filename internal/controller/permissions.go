@@ -3,9 +3,12 @@ package controller
 import (
 	"context"
 	"fmt"
+	"maps"
+	"sync"
 	"time"
 
 	authorizationv1 "k8s.io/api/authorization/v1"
+	"k8s.io/utils/clock"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"ms2m.dev/ms2m/internal/migration"
@@ -80,15 +83,49 @@ func (s *scope) forbidden(ctx context.Context) ([]string, error) {
 	return out, nil
 }
 
-// AccessOf asks the API server what its client may do.
-func AccessOf(c client.Client) Access { return apiAccess{c} }
+// AccessOf asks the API server what its client may do. That something is allowed is good
+// for all migrations for as long as for one; that it is not, is asked again, so that it
+// is heard of at once when somebody has mended it.
+func AccessOf(c client.Client, now clock.PassiveClock) Access {
+	return &apiAccess{client: c, clock: now, allowed: map[authorizationv1.ResourceAttributes]time.Time{}}
+}
 
-type apiAccess struct{ client client.Client }
+type apiAccess struct {
+	client client.Client
+	clock  clock.PassiveClock
 
-func (a apiAccess) Allowed(ctx context.Context, what authorizationv1.ResourceAttributes) (bool, error) {
+	mu      sync.Mutex
+	allowed map[authorizationv1.ResourceAttributes]time.Time // when it was found to be
+	cleared time.Time                                        // when what is old was dropped
+}
+
+func (a *apiAccess) Allowed(ctx context.Context, what authorizationv1.ResourceAttributes) (bool, error) {
+	if a.known(what) {
+		return true, nil
+	}
 	review := &authorizationv1.SelfSubjectAccessReview{Spec: authorizationv1.SelfSubjectAccessReviewSpec{ResourceAttributes: &what}}
-	err := a.client.Create(ctx, review)
-	return review.Status.Allowed, err
+	asked := a.clock.Now()
+	if err := a.client.Create(ctx, review); err != nil || !review.Status.Allowed {
+		return false, err
+	}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.allowed[what] = asked
+	return true, nil
+}
+
+// known reports whether something was found to be allowed lately. What is old is dropped
+// now and then: with every question it would cost the square of the namespaces.
+func (a *apiAccess) known(what authorizationv1.ResourceAttributes) bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	now := a.clock.Now()
+	if now.Sub(a.cleared) >= reviewed {
+		maps.DeleteFunc(a.allowed, func(_ authorizationv1.ResourceAttributes, at time.Time) bool { return now.Sub(at) >= reviewed })
+		a.cleared = now
+	}
+	at, ok := a.allowed[what]
+	return ok && now.Sub(at) < reviewed
 }
 
 // kubeletPermission is what checkpoints take, by the way in which kubelets are reached.

@@ -3,6 +3,7 @@ package controller
 import (
 	"context"
 	"fmt"
+	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	nodev1 "k8s.io/api/node/v1"
@@ -26,17 +27,10 @@ func (s *scope) preflight(ctx context.Context, f *migration.Facts) (*migration.P
 	if p.Rival, err = s.rival(ctx); err != nil {
 		return nil, err
 	}
-	if p.Nodes, err = s.nodes(ctx, source); err != nil {
+	if err := s.survey(ctx, p, source); err != nil {
 		return nil, err
 	}
 	if p.Agents, err = s.agents(ctx); err != nil {
-		return nil, err
-	}
-	var class nodev1.RuntimeClass
-	switch err := s.Live.Get(ctx, client.ObjectKey{Name: v1alpha1.RuntimeClassName}, &class); {
-	case err == nil:
-		p.RuntimeClass = true
-	case !apierrors.IsNotFound(err):
 		return nil, err
 	}
 	if p.Claims, err = s.claims(ctx, source); err != nil {
@@ -49,11 +43,42 @@ func (s *scope) preflight(ctx context.Context, f *migration.Facts) (*migration.P
 	return p, nil
 }
 
+// survey is what a look at the cluster has shown, that is not watched.
+type survey struct {
+	at    time.Time
+	of    string // the source's node
+	nodes []corev1.Node
+	class bool
+}
+
+// survey looks at nodes and runtime class: not with every event, of which there are some
+// in a moment before a migration begins, but as often as it looks without any.
+func (s *scope) survey(ctx context.Context, p *migration.Preflight, source *corev1.Pod) error {
+	last, now, node := &s.session.surveyed, s.Clock.Now(), ""
+	if source != nil {
+		node = source.Spec.NodeName
+	}
+	if last.at.IsZero() || now.Sub(last.at) >= s.Policy.Poll || last.of != node {
+		nodes, err := s.nodes(ctx, node)
+		if err != nil {
+			return err
+		}
+		var class nodev1.RuntimeClass
+		err = s.Live.Get(ctx, client.ObjectKey{Name: v1alpha1.RuntimeClassName}, &class)
+		if client.IgnoreNotFound(err) != nil {
+			return err
+		}
+		*last = survey{at: now, of: node, nodes: nodes, class: err == nil}
+	}
+	p.Nodes, p.RuntimeClass = last.nodes, last.class
+	return nil
+}
+
 // rival is a migration that goes before this one: of the same pod, or of the
 // pod that becomes this one's source. Of two that have not begun, the older.
 func (s *scope) rival(ctx context.Context) (string, error) {
-	var list v1alpha1.StatefulMigrationList
-	if err := s.Client.List(ctx, &list, client.InNamespace(s.object.Namespace)); err != nil {
+	var list v1alpha1.StatefulMigrationList // only read: copies of all for each would cost the square of their number
+	if err := s.Client.List(ctx, &list, client.InNamespace(s.object.Namespace), client.UnsafeDisableDeepCopy); err != nil {
 		return "", err
 	}
 	name := s.object.Spec.SourcePod.Name
@@ -82,7 +107,7 @@ func goesFirst(a, b *v1alpha1.StatefulMigration) bool {
 }
 
 // nodes reads the source's node and those that spec.targetNode can mean.
-func (s *scope) nodes(ctx context.Context, source *corev1.Pod) ([]corev1.Node, error) {
+func (s *scope) nodes(ctx context.Context, sourceNode string) ([]corev1.Node, error) {
 	target := s.object.Spec.TargetNode
 	var out []corev1.Node
 	get := func(name string) error {
@@ -95,9 +120,7 @@ func (s *scope) nodes(ctx context.Context, source *corev1.Pod) ([]corev1.Node, e
 		}
 		return nil
 	}
-	var sourceNode string
-	if source != nil && source.Spec.NodeName != "" {
-		sourceNode = source.Spec.NodeName
+	if sourceNode != "" {
 		if err := get(sourceNode); err != nil {
 			return nil, err
 		}

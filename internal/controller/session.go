@@ -46,6 +46,7 @@ type session struct {
 	alone []string // pods that nobody else followed when the session ended
 
 	reviewed review
+	surveyed survey
 
 	failure *migration.Error // a fatal one, for the planner
 	retry   retry
