@@ -46,7 +46,7 @@ func TestVerifyBlocks(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if err := staging.Verify(t.Context(), dir, want()); err != nil {
+		if _, err := staging.Verify(t.Context(), dir, want()); err != nil {
 			t.Errorf("%d bytes: %v", size, err)
 		}
 		changed := map[string][]byte{"longer": append(bytes.Clone(data), 0)}
@@ -69,7 +69,7 @@ func refuse(t *testing.T, dir, path string, changed map[string][]byte) {
 	t.Helper()
 	for how, data := range changed {
 		write(t, filepath.Join(dir, path), string(data))
-		if err := staging.Verify(t.Context(), dir, want()); err == nil {
+		if _, err := staging.Verify(t.Context(), dir, want()); err == nil {
 			t.Errorf("%s: %d bytes are accepted", how, len(data))
 		}
 	}
@@ -103,7 +103,7 @@ func TestVerifyRefusesTooFewDigests(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if err := staging.Verify(t.Context(), dir, want()); err == nil {
+		if _, err := staging.Verify(t.Context(), dir, want()); err == nil {
 			t.Errorf("%s: accepted", name)
 		}
 	}

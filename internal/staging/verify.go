@@ -48,7 +48,7 @@ func Verify(ctx context.Context, dir string, want Want) (image string, err error
 	}
 	for name, file := range r.Files {
 		if len(file.Blocks) > 0 && int64(len(file.Blocks)) != file.blocks() {
-			return fmt.Errorf("its record has %d digests for the %d bytes of %s", len(file.Blocks), file.Size, name)
+			return "", fmt.Errorf("its record has %d digests for the %d bytes of %s", len(file.Blocks), file.Size, name)
 		}
 	}
 	g, ctx := errgroup.WithContext(ctx)
