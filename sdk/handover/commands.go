@@ -98,6 +98,7 @@ func (in *Instance) join(ev Commanded) {
 	if c.ReportMillis > 0 {
 		in.m.reportEvery = millis(c.ReportMillis)
 	}
+	in.keepPace(c)
 	in.renewLease()
 }
 
@@ -213,6 +214,7 @@ func (in *Instance) Status() Status {
 		Confirmed:   in.confirmed,
 		Rate:        in.rate.perSecond(),
 		PauseMillis: in.pause.Milliseconds(),
+		PaceMillis:  in.paced().Milliseconds(),
 	}
 	if in.nameless {
 		s.Identity = IdentityNone
