@@ -97,6 +97,7 @@ func (in *Instance) join(ev Commanded) {
 	}
 	if c.ReportMillis > 0 {
 		in.m.reportEvery = millis(c.ReportMillis)
+		in.m.reportAt = min(in.m.reportAt, in.now+in.m.reportEvery)
 	}
 	in.keepPace(c)
 	in.renewLease()
