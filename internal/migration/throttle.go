@@ -51,9 +51,10 @@ func (f Forecast) Pace(kept, longest, within time.Duration) time.Duration {
 	return perSecond(rate)
 }
 
-// perSecond is the time from one to the next of so many per second, in whole milliseconds.
+// perSecond is the time from one to the next of so many per second, in whole
+// milliseconds, of which a duration can hold so many.
 func perSecond(rate float64) time.Duration {
-	return time.Duration(math.Ceil(1000/rate)) * time.Millisecond
+	return time.Duration(min(math.Ceil(1000/rate), 1e6)) * time.Millisecond
 }
 
 // throttle decides whether the source is to be slowed down. While it is, the
