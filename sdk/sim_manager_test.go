@@ -125,6 +125,8 @@ func (m *simManager) send(pod string, kind handover.CommandKind, deadline time.D
 		if !m.newcomer {
 			c.FencePodUID = simSourcePod
 		}
+	case handover.Hello: // which paces a source that relays, and nobody else
+		c.PaceMillis, c.DeadlineMillis = pickOne(m.s.r, []int64{0, 5, 40, 1000}), 3000
 	}
 	m.sent = append(m.sent, c)
 	m.asked = time.Now()

@@ -57,6 +57,9 @@ type PolicyDefaults struct {
 	// +kubebuilder:validation:Minimum=1
 	// +kubebuilder:validation:Maximum=86400
 	ReplayCutoffSeconds int32 `json:"replayCutoffSeconds,omitempty"`
+	// throttle says whether the source may be slowed down while the copy catches up.
+	// +optional
+	Throttle ThrottlePolicy `json:"throttle,omitempty"`
 	// checkpointImageRepository is where checkpoints are pushed to.
 	// +optional
 	// +kubebuilder:validation:MinLength=1
@@ -164,6 +167,9 @@ type Settings struct {
 	Strategy Strategy `json:"strategy"`
 	// replayCutoffSeconds is the longest acceptable gap of the hand-over.
 	ReplayCutoffSeconds int32 `json:"replayCutoffSeconds"`
+	// throttle says whether the source may be slowed down while the copy catches up.
+	// +optional
+	Throttle ThrottlePolicy `json:"throttle,omitempty"`
 	// checkpointImageRepository is where the checkpoint is pushed to.
 	// +optional
 	CheckpointImageRepository string `json:"checkpointImageRepository,omitempty"`

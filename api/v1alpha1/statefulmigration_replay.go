@@ -75,3 +75,34 @@ type Cutoff struct {
 	// +optional
 	CatchUpSeconds string `json:"catchUpSeconds,omitempty"`
 }
+
+// ThrottlePolicy says whether the source may be slowed down.
+// +kubebuilder:validation:Enum=WhenBehind;Never
+type ThrottlePolicy string
+
+// The throttle policies.
+const (
+	ThrottleWhenBehind ThrottlePolicy = "WhenBehind"
+	ThrottleNever      ThrottlePolicy = "Never"
+)
+
+// Throttle is how the source was slowed down during the replay, so that the copy
+// catches up before the source has to stand still.
+type Throttle struct {
+	// since is when it was asked for a pace, the last time that it kept none.
+	Since metav1.MicroTime `json:"since"`
+	// changedAt is when what is asked for became what it is.
+	ChangedAt metav1.MicroTime `json:"changedAt"`
+	// endedAt is when that was over; absent: it is not.
+	// +optional
+	EndedAt *metav1.MicroTime `json:"endedAt,omitempty"`
+	// paceMillis is the least time between the beginnings of two messages that it is
+	// asked to keep, or was last.
+	PaceMillis int64 `json:"paceMillis"`
+	// kept says that it does, by its own word: an older library does not know a pace.
+	// +optional
+	Kept bool `json:"kept,omitempty"`
+	// totalMillis is how long it was asked for one, up to endedAt.
+	// +optional
+	TotalMillis int64 `json:"totalMillis,omitempty"`
+}

@@ -194,6 +194,10 @@ type StatefulMigrationStatus struct {
 	// +optional
 	Cutoff *Cutoff `json:"cutoff,omitempty"`
 
+	// throttle is how the source was slowed down so that the lag closes; absent: it was not.
+	// +optional
+	Throttle *Throttle `json:"throttle,omitempty"`
+
 	// pauses of the processing that the migration caused.
 	// +optional
 	Pauses *Pauses `json:"pauses,omitempty"`
@@ -272,6 +276,9 @@ type Hop struct {
 	// cutoff is why the source was frozen when it was.
 	// +optional
 	Cutoff *Cutoff `json:"cutoff,omitempty"`
+	// throttle is how its source was slowed down.
+	// +optional
+	Throttle *Throttle `json:"throttle,omitempty"`
 	// pauses that it caused.
 	// +optional
 	Pauses *Pauses `json:"pauses,omitempty"`

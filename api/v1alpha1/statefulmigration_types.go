@@ -46,6 +46,14 @@ type StatefulMigrationSpec struct {
 	// +kubebuilder:validation:Maximum=86400
 	ReplayCutoffSeconds int32 `json:"replayCutoffSeconds,omitempty"`
 
+	// throttle says whether the source may be slowed down while the copy catches up:
+	// WhenBehind, if the copy would not by itself within a second or so, or Never.
+	// A source that is slowed down begins messages some tens of milliseconds apart; what arrives
+	// meanwhile waits in the queue, as it would if the source were frozen.
+	// By default what the MigrationPolicy of the pod says, else WhenBehind.
+	// +optional
+	Throttle ThrottlePolicy `json:"throttle,omitempty"`
+
 	// messageQueueConfig names the broker and the queues.
 	// +required
 	MessageQueueConfig MessageQueueConfig `json:"messageQueueConfig"`

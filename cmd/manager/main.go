@@ -86,6 +86,8 @@ func parse() (options, error) {
 	flag.DurationVar(&o.policy.Lease, "lease", o.policy.Lease, "how long an instance goes without hearing from the manager before it gives up")
 	flag.DurationVar(&o.policy.Blink, "blink", o.policy.Blink, "the longest rest of a replay that the source is frozen for at once")
 	flag.DurationVar(&o.policy.Trend, "trend", o.policy.Trend, "how long a replay is watched before a lag that clearly grows freezes the source; one that is unclear is watched three times as long")
+	flag.DurationVar(&o.policy.CatchUp, "catch-up", o.policy.CatchUp, "how long a copy is left to catch up by itself: if it would take longer, the source is slowed down")
+	flag.DurationVar(&o.policy.Pace, "pace", o.policy.Pace, "the longest time from one message to the next of a source that is slowed down, up to 1s")
 	flag.DurationVar(&o.policy.Abandon, "abandon", o.policy.Abandon, "how long the rest of a migration that is over, or deleted, may wait for a broker, a registry or a node that does not come back")
 	o.drain.flags()
 	flag.BoolVar(&o.version, "version", false, "say which version this is, and end")
@@ -108,6 +110,12 @@ func (o options) check() error {
 		if f.n < f.least {
 			return fmt.Errorf("--%s is %d: it must be at least 1%s", f.name, f.n, f.or)
 		}
+	}
+	if o.policy.CatchUp <= 0 {
+		return fmt.Errorf("--catch-up is %v: it must be more than nothing", o.policy.CatchUp)
+	}
+	if o.policy.Pace < time.Millisecond || o.policy.Pace > time.Second {
+		return fmt.Errorf("--pace is %v: it must be 1ms to 1s; spec.throttle: Never is for no pace at all", o.policy.Pace)
 	}
 	return nil
 }

@@ -84,7 +84,7 @@ func under(m *migration, p v1alpha1.MigrationPhase, peak int64) string {
 	if p != v1alpha1.PhaseReplaying && p != v1alpha1.PhaseFinalizing || s.Lag == nil {
 		return after(s, p)
 	}
-	text := lagText(s)
+	text := lagText(s) + slowed(s)
 	if peak > 0 {
 		text = bar(peak-s.Lag.Messages, peak) + " " + text
 	}

@@ -146,7 +146,7 @@ func told(m *migration) string {
 	case s.Queued != nil && !ended(m):
 		return fmt.Sprintf("%d ahead: %s", s.Queued.Ahead, or(message, reason))
 	case s.Phase == v1alpha1.PhaseReplaying && s.Lag != nil:
-		text := lagText(s)
+		text := lagText(s) + slowed(s)
 		if c := s.Cutoff; c != nil && c.ReplayRate != "" {
 			text += fmt.Sprintf(", %s/s in, %s/s done", or(c.ArrivalRate, "?"), c.ReplayRate)
 		}

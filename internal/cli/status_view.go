@@ -78,6 +78,9 @@ func writeStatus(w io.Writer, s story) {
 	if c := st.Cutoff; c != nil {
 		line("Cut-off", "%s", cutoff(c))
 	}
+	if t := st.Throttle; t != nil {
+		line("Source slowed", "%s", throttle(t, s.now))
+	}
 	for i, text := range pauses(st.Pauses) {
 		line([]string{"Pause (checkpoint)", "Pause (hand-over)"}[i], "%s", cmp.Or(text, "-"))
 	}
@@ -106,6 +109,27 @@ func cutoff(c *v1alpha1.Cutoff) string {
 	text := fmt.Sprintf("%s: %s/s arrive, %s/s can be replayed, %d outstanding", c.Reason, cmp.Or(c.ArrivalRate, "?"), cmp.Or(c.ReplayRate, "?"), c.LagMessages)
 	if c.ExpectedGapSeconds != "" {
 		text += fmt.Sprintf(" (a gap of %s s, at most %d s wanted)", c.ExpectedGapSeconds, c.LimitSeconds)
+	}
+	return text
+}
+
+// slowed says in a word that the source is.
+func slowed(s *v1alpha1.StatefulMigrationStatus) string {
+	if s.Throttle == nil || s.Throttle.EndedAt != nil {
+		return ""
+	}
+	return ", source slowed"
+}
+
+// throttle says how far the source was slowed down, and for how long.
+func throttle(t *v1alpha1.Throttle, now time.Time) string {
+	total := time.Duration(t.TotalMillis) * time.Millisecond
+	if t.EndedAt == nil {
+		total += since(t.Since.Time, now)
+	}
+	text := fmt.Sprintf("to a message in %d ms, for %s", t.PaceMillis, took(total))
+	if !t.Kept {
+		text += " (asked for; its library has not said that it keeps it)"
 	}
 	return text
 }

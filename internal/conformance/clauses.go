@@ -41,6 +41,11 @@ var Scenarios = []Scenario{
 		{"prepare.auto-resume", "Without RESUME it goes on by itself, relaying, at the deadline of PREPARE, and says so."},
 		{"prepare.drain-deadline", "If handlers do not finish by the deadline, PREPARE is refused: DrainDeadline, and it goes on as before."},
 	}, prepare},
+	{"pace", []Clause{
+		{"pace.kept", "Optional. A Relaying source whose status tells the paceMillis of HELLO begins messages that far apart."},
+		{"pace.ends", "A HELLO without paceMillis ends it."},
+		{"pace.freeze", "FREEZE does not wait for it."},
+	}, paced},
 	{"relay", []Clause{
 		{"relay.entry", "Each message handled is one entry: number, outcome, identity, exchange, routing key, body."},
 		{"relay.properties", "The entry holds every property of the original."},

@@ -133,7 +133,7 @@ func (s *scope) send(ctx context.Context, a migration.Send) error {
 		first = before.First
 	}
 	byKind[a.Command.Kind] = sent{
-		Sent:        migration.Sent{First: first, At: now, Attempt: attempt, NoInstance: nobody},
+		Sent:        migration.Sent{First: first, At: now, Attempt: attempt, PaceMillis: a.Command.PaceMillis, NoInstance: nobody},
 		correlation: correlation,
 	}
 	return nil

@@ -26,6 +26,7 @@ type Manager struct {
 	pauses     *prometheus.HistogramVec
 	attempts   *prometheus.CounterVec
 	cutoffs    *prometheus.CounterVec
+	throttles  prometheus.Counter
 	takeovers  prometheus.Counter
 	bytes      *prometheus.HistogramVec
 	waits      prometheus.Histogram
@@ -72,6 +73,8 @@ func NewManager(to prometheus.Registerer) (*Manager, error) {
 			Help: "Checkpoints of hand-overs that have ended, by result (good, void)."}, []string{"result"}),
 		cutoffs: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "ms2m_cutoffs_total",
 			Help: "Sources that were frozen, by the rule that chose the moment."}, []string{"reason"}),
+		throttles: prometheus.NewCounter(prometheus.CounterOpts{Name: "ms2m_throttles_total",
+			Help: "Sources that were slowed down so that their copies catch up."}),
 		takeovers: prometheus.NewCounter(prometheus.CounterOpts{Name: "ms2m_takeovers_total",
 			Help: "Sources that ended on the way, whose copies went on from image and replay queue."}),
 		bytes: prometheus.NewHistogramVec(histogram("ms2m_checkpoint_bytes",
@@ -81,7 +84,7 @@ func NewManager(to prometheus.Registerer) (*Manager, error) {
 		failures: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "ms2m_action_failures_total",
 			Help: "Actions of the manager that failed, by reason. Most are tried again."}, []string{"reason"}),
 	}
-	for _, c := range []prometheus.Collector{m.migrations, m.duration, m.handovers, m.phases, m.pauses, m.attempts, m.cutoffs, m.takeovers, m.bytes, m.waits, m.failures} {
+	for _, c := range []prometheus.Collector{m.migrations, m.duration, m.handovers, m.phases, m.pauses, m.attempts, m.cutoffs, m.throttles, m.takeovers, m.bytes, m.waits, m.failures} {
 		if err := to.Register(c); err != nil {
 			return nil, err
 		}
@@ -100,6 +103,9 @@ func (m *Manager) Wrote(o *v1alpha1.StatefulMigration, before *v1alpha1.Stateful
 	}
 	if turned(before, after, v1alpha1.ConditionCutOff) && after.Cutoff != nil {
 		m.cutoffs.WithLabelValues(bounded(after.Cutoff.Reason)).Inc()
+	}
+	if after.Throttle != nil && before.Throttle == nil {
+		m.throttles.Inc()
 	}
 	if turned(before, after, v1alpha1.ConditionTakeover) {
 		m.takeovers.Inc()

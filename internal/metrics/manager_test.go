@@ -66,6 +66,9 @@ func TestMigrationIsCountedOnce(t *testing.T) {
 	r.write(func(m *v1alpha1.StatefulMigration) {
 		m.Status.Queued, m.Status.StartedAt, m.Status.Strategy = nil, ptr.To(at(0)), v1alpha1.StrategyShadow
 	})
+	for _, pace := range []int64{20, 40} {
+		r.write(func(m *v1alpha1.StatefulMigration) { m.Status.Throttle = &v1alpha1.Throttle{PaceMillis: pace} })
+	}
 	r.write(func(m *v1alpha1.StatefulMigration) {
 		condition(m, v1alpha1.ConditionCutOff, metav1.ConditionTrue, migration.ReasonOutpaced)
 		m.Status.Cutoff = &v1alpha1.Cutoff{Reason: migration.ReasonOutpaced}
@@ -105,10 +108,13 @@ ms2m_checkpoint_attempts_total{result="void"} 2
 # HELP ms2m_cutoffs_total Sources that were frozen, by the rule that chose the moment.
 # TYPE ms2m_cutoffs_total counter
 ms2m_cutoffs_total{reason="Outpaced"} 1
+# HELP ms2m_throttles_total Sources that were slowed down so that their copies catch up.
+# TYPE ms2m_throttles_total counter
+ms2m_throttles_total 1
 # HELP ms2m_takeovers_total Sources that ended on the way, whose copies went on from image and replay queue.
 # TYPE ms2m_takeovers_total counter
 ms2m_takeovers_total 1
-`, "ms2m_migrations_total", "ms2m_handovers_total", "ms2m_checkpoint_attempts_total", "ms2m_cutoffs_total", "ms2m_takeovers_total")
+`, "ms2m_migrations_total", "ms2m_handovers_total", "ms2m_checkpoint_attempts_total", "ms2m_cutoffs_total", "ms2m_throttles_total", "ms2m_takeovers_total")
 	for name, want := range map[string]struct {
 		count uint64
 		sum   float64

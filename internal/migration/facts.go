@@ -20,6 +20,10 @@ type Policy struct {
 	// Trend is the time over which a lag that clearly grows is believed to; one
 	// that is unclear is watched for three of them. See Foresee.
 	Trend time.Duration
+	// CatchUp is the time within which a copy is left to catch up by itself: if it would take
+	// longer, the source is slowed down. Pace is the longest that it then waits from
+	// one message to the next, unless the service takes that long anyhow. See Forecast.Pace.
+	CatchUp, Pace time.Duration
 	// Report is the interval of progress reports before the replay, and Track during it.
 	Report, Track time.Duration
 	// Poll is the interval for looking at what sends no event, Knock that for
@@ -55,8 +59,10 @@ func DefaultPolicy() Policy {
 		Lease:        60 * time.Second,
 		Blink:        50 * time.Millisecond,
 		Trend:        5 * time.Second,
+		CatchUp:      time.Second,
+		Pace:         40 * time.Millisecond,
 		Report:       500 * time.Millisecond,
-		Track:        100 * time.Millisecond,
+		Track:        50 * time.Millisecond,
 		Poll:         time.Second,
 		Knock:        200 * time.Millisecond,
 		Resend:       3 * time.Second,
@@ -170,6 +176,7 @@ func (i Instance) silent(now time.Time, d time.Duration) bool {
 type Sent struct {
 	First, At  time.Time // of this attempt
 	Attempt    int32
+	PaceMillis int64            // that it said
 	NoInstance bool             // the broker returned it: nobody listens there
 	Answer     *handover.Report // nil: not yet
 }

@@ -64,7 +64,7 @@ func (p *planner) endHop(result string) {
 		SourcePodName: p.sourceName(), SourcePodUID: st.SourcePodUID, SourceNode: st.SourceNode,
 		TargetPodName: st.TargetPodName, TargetNode: st.TargetNode,
 		Attempts: st.Attempt, CheckpointImage: st.CheckpointImage,
-		Positions: st.Positions, Series: st.Series, Cutoff: st.Cutoff, Pauses: st.Pauses, PhaseTimes: st.PhaseTimes,
+		Positions: st.Positions, Series: st.Series, Cutoff: st.Cutoff, Throttle: st.Throttle, Pauses: st.Pauses, PhaseTimes: st.PhaseTimes,
 	})
 }
 
@@ -75,7 +75,7 @@ func (p *planner) beginHop() Plan {
 	st.Hop = max(st.Hop, 1) + 1
 	st.Attempt, st.AttemptEpoch, st.AttemptStartedAt = 0, 0, nil
 	st.CheckpointID, st.CheckpointImage, st.FrozenAt = "", nil, nil
-	st.Positions, st.Lag, st.Series, st.Cutoff, st.Pauses, st.PhaseTimes = nil, nil, nil, nil, nil, nil
+	st.Positions, st.Lag, st.Series, st.Cutoff, st.Throttle, st.Pauses, st.PhaseTimes = nil, nil, nil, nil, nil, nil, nil
 	for _, kind := range []string{
 		v1alpha1.ConditionBuffered, v1alpha1.ConditionCheckpointed, v1alpha1.ConditionTransferred, v1alpha1.ConditionRestored,
 		v1alpha1.ConditionCutOff, v1alpha1.ConditionTakeover, v1alpha1.ConditionReplayed, v1alpha1.ConditionCommitted,

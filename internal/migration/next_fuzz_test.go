@@ -174,6 +174,9 @@ func anyFacts(t *rapid.T) migration.Facts {
 		Calling:   anyOf(t, "calling", false, false, false, true),
 		Done:      map[migration.Step]bool{},
 	}
+	if anyOf(t, "watched", true, false) {
+		f.Samples = []migration.Sample{{At: now.Add(-time.Second)}}
+	}
 	if anyOf(t, "owned", true, false) {
 		f.Owner = workload(kind)
 	}
@@ -222,6 +225,7 @@ func anyStatus(t *rapid.T, s *v1alpha1.StatefulMigrationStatus) {
 	}
 	s.CheckpointImage = anyOf(t, "image", nil, &v1alpha1.CheckpointImage{}, &v1alpha1.CheckpointImage{Reference: "r@d", Digest: "d"}).DeepCopy()
 	s.Pauses = anyOf(t, "pauses", nil, &v1alpha1.Pauses{}, &v1alpha1.Pauses{HandoverMillis: new(int64)}).DeepCopy()
+	s.Throttle = anyOf(t, "throttle", nil, &v1alpha1.Throttle{Since: at, ChangedAt: at, PaceMillis: 40}, &v1alpha1.Throttle{Since: at, ChangedAt: at, EndedAt: &at}).DeepCopy()
 	if k := anyOf(t, "owner", owner.Standalone, owner.ReplicaSet, owner.StatefulSet); k != owner.Standalone {
 		s.Owner = &v1alpha1.WorkloadReference{APIVersion: "apps/v1", Kind: string(k), Name: "counter", UID: ownerUID, Revision: revision}
 	}
@@ -289,6 +293,7 @@ func anyReport(t *rapid.T, who string) *handover.Report {
 			Migration: anyOf(t, who+"'s migration", uid, "other", ""), Attempt: anyOf(t, who+"'s attempt", 0, 1, 2), Queue: anyOf(t, who+"'s queue", "orders", ""),
 			Decision: anyOf(t, who+" has read", handover.Undecided, handover.Commit, handover.Aborted, "MAYBE"),
 			Number:   rapid.Uint64().Draw(t, who+"'s number"), Confirmed: rapid.Uint64().Draw(t, who+" has confirmed"), Rate: rapid.Float64().Draw(t, who+"'s rate"),
+			PaceMillis: anyOf[int64](t, who+"'s pace", 0, 40, -1),
 		},
 	}
 }

@@ -366,7 +366,7 @@ func TestFinalizing(t *testing.T) {
 	live := target(handover.Live)
 	run(t, v1alpha1.PhaseFinalizing, []row{
 		{name: "FREEZE", action: freeze, check: func(t *testing.T, p migration.Plan) {
-			if c := p.Action.(migration.Send).Command; c.DeadlineMillis != 150000 || c.ReportMillis != 100 {
+			if c := p.Action.(migration.Send).Command; c.DeadlineMillis != 150000 || c.ReportMillis != 50 {
 				t.Errorf("%+v", c)
 			}
 		}},

@@ -165,6 +165,9 @@ func (p *planner) helloDue(role Role) (due time.Time, engaged bool) {
 		}
 		return last.Add(p.Policy.Poll), true
 	}
+	if role == RoleSource && p.pace() > 0 {
+		return last.Add(min(paceHolds, p.Policy.Lease) / 3), true
+	}
 	return last.Add(p.Policy.Lease / 3), true
 }
 
@@ -189,6 +192,10 @@ func (p *planner) command(role Role, kind handover.CommandKind) handover.Command
 		c.ReportMillis = p.Policy.Track.Milliseconds()
 	}
 	switch d := p.settings.Deadlines; kind {
+	case handover.Hello:
+		if pace := p.pace(); role == RoleSource && pace > 0 {
+			c.PaceMillis, c.DeadlineMillis = pace.Milliseconds(), paceHolds.Milliseconds()
+		}
 	case handover.Prepare:
 		c.ReplayQueue = p.replayQueue()
 		c.Sequential = p.sequential()
@@ -254,6 +261,7 @@ func (p *planner) enter(phase v1alpha1.MigrationPhase) {
 		took := p.Now.Sub(last.StartedAt.Time).Milliseconds()
 		last.DurationMillis = &took
 	}
+	p.unthrottle()
 	p.status.Phase = phase
 	if phase == v1alpha1.PhaseCompleted || phase == v1alpha1.PhaseFailed {
 		at := metav1.NewMicroTime(p.Now)

@@ -40,11 +40,26 @@ func (p *planner) replaying() Plan {
 		return p.wait(p.Now.Add(p.Policy.Poll), "the source to say where it stands")
 	}
 	p.set(v1alpha1.ConditionReplayed, metav1.ConditionFalse, ReasonWaiting, "the copy catches up; the source goes on, so END_REPLAY is not written yet")
-	if p.Target.silent(p.Now, p.Policy.Resend) {
+	silent := p.Target.silent(p.Now, p.Policy.Resend)
+	if silent {
+		p.unthrottle()
+	}
+	if plan := p.tellSource(); plan != nil {
+		return *plan
+	}
+	if silent {
 		// What it said last is no ground to stop the source on, not even at the deadline.
 		return p.wait(p.Now.Add(p.Policy.Poll), "the target to be heard of again")
 	}
-	if p.unsettled() && !p.late(deadline) || !p.cut(Foresee(p.Samples, lag, p.Policy.Trend), deadline) {
+	if t := p.status.Throttle; t != nil && p.kept() > 0 {
+		t.Kept = true
+	}
+	f := Foresee(p.Samples, lag, p.Policy.Trend)
+	if p.unsettled() && !p.late(deadline) || !p.cut(f, deadline) {
+		p.throttle(f)
+		if plan := p.tellSource(); plan != nil {
+			return *plan
+		}
 		return p.wait(earlier(p.Now.Add(p.Policy.Poll), deadline), "the copy to catch up")
 	}
 	p.enter(v1alpha1.PhaseFinalizing)

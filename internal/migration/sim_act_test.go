@@ -143,7 +143,7 @@ func (w *world) send(a migration.Send) {
 	if before, ok := w.sent[a.Role][kind]; ok && before.Attempt == int32(a.Command.Attempt) {
 		first = before.First
 	}
-	s := migration.Sent{First: first, At: w.now, Attempt: int32(a.Command.Attempt), NoInstance: in == nil || in.Mute}
+	s := migration.Sent{First: first, At: w.now, Attempt: int32(a.Command.Attempt), PaceMillis: a.Command.PaceMillis, NoInstance: in == nil || in.Mute}
 	if kind == handover.Resume && w.calling != nil {
 		if w.dumpedBy(w.calling.Attempt) {
 			w.calling.Resumed = true

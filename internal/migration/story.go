@@ -29,6 +29,7 @@ func Story(m *v1alpha1.StatefulMigration, before *v1alpha1.StatefulMigrationStat
 	t := &teller{object: m, before: before, after: &m.Status}
 	t.turn()
 	t.attempts()
+	t.slowed()
 	t.decisions()
 	t.ending()
 	t.phase()
@@ -122,6 +123,15 @@ func (t *teller) decisions() {
 	if was, now := t.before.Pauses, t.after.Pauses; now != nil && now.HandoverMillis != nil && (was == nil || was.HandoverMillis == nil) {
 		t.tell(false, "Live", "HandOver", fmt.Sprintf("%s took the queue over after a pause of at most %d ms", t.after.TargetPodName, *now.HandoverMillis), RoleTarget)
 	}
+}
+
+// slowed tells that the source is slowed down.
+func (t *teller) slowed() {
+	was, now := t.before.Throttle, t.after.Throttle
+	if now == nil || now.EndedAt != nil || was != nil && was.EndedAt == nil {
+		return
+	}
+	t.tell(false, "Throttled", "Replay", fmt.Sprintf("more comes than the copy can catch up with soon: the source is to begin messages %d ms apart until it has", now.PaceMillis), RoleSource)
 }
 
 // phase tells which phase was entered.

@@ -76,6 +76,15 @@ func TestStory(t *testing.T) {
 			after: is(v1alpha1.ConditionCutOff, metav1.ConditionTrue, migration.ReasonOutpaced, "as much arrives as is replayed: 30 messages"),
 			want:  []string{"Normal CutOff/Freeze [source] as much arrives as is replayed: 30 messages"},
 		},
+		"slowed down": {
+			after: func(m *v1alpha1.StatefulMigration) { m.Status.Throttle = &v1alpha1.Throttle{PaceMillis: 40} },
+			want:  []string{"Normal Throttled/Replay [source] more comes than the copy can catch up with soon: the source is to begin messages 40 ms apart until it has"},
+		},
+		"slowed down no more": {
+			after: func(m *v1alpha1.StatefulMigration) {
+				m.Status.Throttle = &v1alpha1.Throttle{PaceMillis: 40, EndedAt: ptr.To(metav1.NowMicro())}
+			},
+		},
 		"a takeover": {
 			after: is(v1alpha1.ConditionTakeover, metav1.ConditionTrue, migration.ReasonSourceLost, "the source pod is gone"),
 			want:  []string{"Warning Takeover/TakeOver [target] the source pod is gone"},

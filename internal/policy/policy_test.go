@@ -86,20 +86,20 @@ func TestResolve(t *testing.T) {
 	t.Parallel()
 	builtIn := policy.Resolve(&v1alpha1.StatefulMigrationSpec{}, nil)
 	if want := (v1alpha1.Settings{
-		Strategy: "Auto", ReplayCutoffSeconds: 120, CheckpointRetention: "Delete", BackoffLimit: 4,
+		Strategy: "Auto", ReplayCutoffSeconds: 120, Throttle: "WhenBehind", CheckpointRetention: "Delete", BackoffLimit: 4,
 		Deadlines: v1alpha1.Deadlines{PendingSeconds: 60, CheckpointSeconds: 60, TransferSeconds: 300, RestoreSeconds: 300, ReplaySeconds: 600, FinalizeSeconds: 300},
 	}); !equality.Semantic.DeepEqual(builtIn, want) {
 		t.Errorf("built in: %+v", builtIn)
 	}
 	p := named("p", nil, nil)
 	p.Spec.Defaults = v1alpha1.PolicyDefaults{
-		Strategy: "Shadow", ReplayCutoffSeconds: 20, CheckpointImageRepository: "policy/a", CheckpointRetention: "Retain",
+		Strategy: "Shadow", ReplayCutoffSeconds: 20, Throttle: "Never", CheckpointImageRepository: "policy/a", CheckpointRetention: "Retain",
 		Deadlines:    v1alpha1.Deadlines{TotalSeconds: 1, PendingSeconds: 2, CheckpointSeconds: 3, TransferSeconds: 4, RestoreSeconds: 5, ReplaySeconds: 6, FinalizeSeconds: 7},
 		BackoffLimit: ptr.To[int32](0), TTLSecondsAfterFinished: ptr.To[int32](9),
 	}
 	p.Spec.Bounds = v1alpha1.PolicyBounds{MaxMigrations: 3, MaxMigrationsPerNode: 1, BandwidthPerMigration: ptr.To(resource.MustParse("64Mi"))}
 	want := v1alpha1.Settings{
-		Strategy: "Shadow", ReplayCutoffSeconds: 20, CheckpointImageRepository: "policy/a", CheckpointRetention: "Retain",
+		Strategy: "Shadow", ReplayCutoffSeconds: 20, Throttle: "Never", CheckpointImageRepository: "policy/a", CheckpointRetention: "Retain",
 		Deadlines: p.Spec.Defaults.Deadlines, TTLSecondsAfterFinished: ptr.To[int32](9),
 		MaxMigrations: 3, MaxMigrationsPerNode: 1, BandwidthBytesPerSecond: 64 << 20,
 	}
@@ -107,10 +107,11 @@ func TestResolve(t *testing.T) {
 		t.Errorf("by the policy: %+v", got)
 	}
 	said := v1alpha1.StatefulMigrationSpec{
-		Strategy: "Auto", ReplayCutoffSeconds: 30, CheckpointImageRepository: "said/a", CheckpointRetention: "Delete",
+		Strategy: "Auto", ReplayCutoffSeconds: 30, Throttle: "WhenBehind", CheckpointImageRepository: "said/a", CheckpointRetention: "Delete",
 		Deadlines:    v1alpha1.Deadlines{TransferSeconds: 40},
 		BackoffLimit: ptr.To[int32](2), TTLSecondsAfterFinished: ptr.To[int32](0),
 	}
+	want.Throttle = "WhenBehind"
 	want.Strategy, want.ReplayCutoffSeconds, want.CheckpointImageRepository, want.CheckpointRetention = "Auto", 30, "said/a", "Delete"
 	want.Deadlines.TransferSeconds, want.BackoffLimit, want.TTLSecondsAfterFinished = 40, 2, ptr.To[int32](0)
 	if got := policy.Resolve(&said, &p); !equality.Semantic.DeepEqual(got, want) {

@@ -10,7 +10,7 @@ import (
 
 // builtIn are the defaults of what neither a migration nor its policy says.
 var builtIn = v1alpha1.Settings{
-	Strategy: v1alpha1.StrategyAuto, ReplayCutoffSeconds: 120, CheckpointRetention: v1alpha1.RetentionDelete, BackoffLimit: 4,
+	Strategy: v1alpha1.StrategyAuto, ReplayCutoffSeconds: 120, Throttle: v1alpha1.ThrottleWhenBehind, CheckpointRetention: v1alpha1.RetentionDelete, BackoffLimit: 4,
 	Deadlines: v1alpha1.Deadlines{
 		PendingSeconds: 60, CheckpointSeconds: 60, TransferSeconds: 300, RestoreSeconds: 300, ReplaySeconds: 600, FinalizeSeconds: 300,
 	},
@@ -27,6 +27,7 @@ func Resolve(spec *v1alpha1.StatefulMigrationSpec, p *v1alpha1.MigrationPolicy) 
 	s := v1alpha1.Settings{
 		Strategy:                  cmp.Or(spec.Strategy, d.Strategy, builtIn.Strategy),
 		ReplayCutoffSeconds:       cmp.Or(spec.ReplayCutoffSeconds, d.ReplayCutoffSeconds),
+		Throttle:                  cmp.Or(spec.Throttle, d.Throttle, builtIn.Throttle),
 		CheckpointImageRepository: cmp.Or(spec.CheckpointImageRepository, d.CheckpointImageRepository),
 		CheckpointRetention:       cmp.Or(spec.CheckpointRetention, d.CheckpointRetention, builtIn.CheckpointRetention),
 		Deadlines:                 deadlines(spec.Deadlines, d.Deadlines),

@@ -80,6 +80,9 @@ func hopFacts(h *v1alpha1.Hop, several bool) []Pair {
 		}
 		out = append(out, Pair{"Source frozen", text})
 	}
+	if t := h.Throttle; t != nil {
+		out = append(out, Pair{"Source slowed", fmt.Sprintf("to a message in %d ms, %s in all", t.PaceMillis, took(time.Duration(t.TotalMillis)*time.Millisecond))})
+	}
 	return out
 }
 

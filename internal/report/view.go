@@ -103,7 +103,7 @@ func hopsOf(m *v1alpha1.StatefulMigration) []v1alpha1.Hop {
 	now := v1alpha1.Hop{
 		Hop: max(s.Hop, 1), SourcePodName: cmp.Or(s.SourcePodName, m.Spec.SourcePod.Name), TargetPodName: s.TargetPodName,
 		SourceNode: s.SourceNode, TargetNode: s.TargetNode, Attempts: s.Attempt, CheckpointImage: s.CheckpointImage,
-		Positions: s.Positions, Series: s.Series, Cutoff: s.Cutoff, Pauses: s.Pauses, PhaseTimes: s.PhaseTimes,
+		Positions: s.Positions, Series: s.Series, Cutoff: s.Cutoff, Throttle: s.Throttle, Pauses: s.Pauses, PhaseTimes: s.PhaseTimes,
 	}
 	if s.EndedAt != nil {
 		now.EndedAt = *s.EndedAt

@@ -97,7 +97,9 @@ func (in *Instance) join(ev Commanded) {
 	}
 	if c.ReportMillis > 0 {
 		in.m.reportEvery = millis(c.ReportMillis)
+		in.m.reportAt = min(in.m.reportAt, in.now+in.m.reportEvery)
 	}
+	in.keepPace(c)
 	in.renewLease()
 }
 
@@ -215,6 +217,7 @@ func (in *Instance) Status() Status {
 		Confirmed:   in.confirmed,
 		Rate:        in.rate.perSecond(),
 		PauseMillis: in.pause.Milliseconds(),
+		PaceMillis:  in.paced().Milliseconds(),
 	}
 	if in.nameless {
 		s.Identity = IdentityNone

@@ -12,7 +12,7 @@ import (
 func FuzzCommand(f *testing.F) {
 	for _, kind := range allCommands {
 		b, err := json.Marshal(Command{Version: Version, Kind: kind, Migration: simMigration, Attempt: 1, Epoch: 1, PodUID: "pod",
-			ReplayQueue: "r", DeadlineMillis: 5, LeaseMillis: 1 << 62, ReportMillis: -1})
+			ReplayQueue: "r", DeadlineMillis: 5, LeaseMillis: 1 << 62, ReportMillis: -1, PaceMillis: 1 << 62})
 		if err != nil {
 			f.Fatal(err)
 		}

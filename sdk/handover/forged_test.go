@@ -27,7 +27,7 @@ func TestForgedCommands(t *testing.T) {
 					b.reach(s)
 					before, wake := b.p.in.Status(), wakes(b.p.in)
 					c := Command{Version: Version, Kind: kind, Migration: simMigration, Attempt: 1, Epoch: 1, PodUID: b.p.pod,
-						ReplayQueue: "forged", Successor: "forged", DeadlineMillis: 1, LeaseMillis: 1, ReportMillis: 1}
+						ReplayQueue: "forged", Successor: "forged", DeadlineMillis: 1, LeaseMillis: 1, ReportMillis: 1, PaceMillis: 1}
 					forge(&c)
 					for _, e := range b.p.in.Step(b.now, Commanded{Command: c, ReplyTo: "forger"}) {
 						if sent, ok := e.(Send); !ok || sent.To != "forger" {

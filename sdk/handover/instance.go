@@ -117,6 +117,7 @@ type Instance struct {
 	take           takeover
 	ceded          bool // END_REPLAY says Released
 
+	pace     pace
 	rate     rate
 	deadline time.Duration // of the present state, 0: none
 	pollAt   time.Duration
@@ -248,7 +249,7 @@ func (in *Instance) Step(now time.Duration, ev Event) []Effect {
 // Wake is when the instance wants a Tick at the latest.
 func (in *Instance) Wake() (time.Duration, bool) {
 	var at time.Duration
-	for _, t := range []time.Duration{in.deadline, in.leaseEnd(), in.stallAt, in.gapAt, in.nextReport(), in.nextPoll(), in.heldUntil()} {
+	for _, t := range []time.Duration{in.deadline, in.leaseEnd(), in.stallAt, in.gapAt, in.nextReport(), in.nextPoll(), in.nextBegin(), in.heldUntil()} {
 		if t > 0 && (at == 0 || t < at) {
 			at = t
 		}

@@ -52,9 +52,9 @@ func (in *Instance) keys() map[string]bool {
 }
 
 // beginNext starts handlers: of each key the next message that waits, as long
-// as none of that key is at work and there is room.
+// as none of that key is at work, there is room, and the pace is kept.
 func (in *Instance) beginNext() {
-	if in.state != Live && in.state != Relaying || !in.begun || in.stopping || len(in.buffer) == 0 || !in.room() {
+	if in.state != Live && in.state != Relaying || !in.begun || in.stopping || len(in.buffer) == 0 || !in.room() || in.early() {
 		return
 	}
 	keys := in.keys()
@@ -65,14 +65,14 @@ func (in *Instance) beginNext() {
 			in.emit(Settle{Tag: d.Tag, Outcome: o})
 			continue
 		}
-		if !in.room() || keys[d.Key] || in.inHand(d.Queue, d.Identity) != nil {
+		if !in.room() || in.early() || keys[d.Key] || in.inHand(d.Queue, d.Identity) != nil {
 			keys[d.Key] = true
 			waiting = append(waiting, d)
 			continue
 		}
 		keys[d.Key] = true
 		it := &Item{Queue: d.Queue, Identity: d.Identity, Key: d.Key, Payload: d.Payload, tag: d.Tag}
-		in.running = append(in.running, it)
+		in.running, in.pace.begun = append(in.running, it), in.now
 		in.emit(Begin{Item: it})
 	}
 	clear(in.buffer[len(waiting):])

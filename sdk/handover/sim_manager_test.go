@@ -31,6 +31,9 @@ func (s *sim) command(m *simManager, p *simProcess, kind CommandKind, deadline t
 			c.FencePodUID = "" // a newcomer has said HELLO there
 		}
 	}
+	if kind == Hello {
+		c.PaceMillis = []int64{0, 5, 300, 60_000}[s.r.IntN(4)]
+	}
 	s.sent = append(s.sent, c)
 	s.hand(c)
 }
@@ -94,6 +97,8 @@ func (m *simManager) move(s *sim) {
 		s.command(m, src, Resume, 0)
 	case state == Relaying && s.r.IntN(4) == 0:
 		s.command(m, src, Freeze, 20*time.Second)
+	case s.r.IntN(3) == 0: // which paces it if it relays, and nobody else
+		s.command(m, src, Hello, 2*time.Second)
 	}
 }
 
@@ -160,6 +165,8 @@ func (s *sim) bury() {
 func (m *simManager) freezeSequential(s *sim, src *simProcess) {
 	state := src.in.State()
 	switch {
+	case s.r.IntN(8) == 0:
+		s.command(m, src, Hello, 2*time.Second)
 	case state == Paused && m.image == nil && src.in.m.attempt == m.attempt:
 		m.image = src.copy("")
 	case state == Paused:

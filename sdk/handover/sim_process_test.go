@@ -27,6 +27,7 @@ type simProcess struct {
 	away    int // how often it fails to connect
 	dead    bool
 	lost    bool // begun without the state of the one before it
+	begun   time.Duration
 }
 
 type sim struct {
@@ -125,6 +126,10 @@ func (s *sim) perform(p *simProcess, effects []Effect) {
 	for _, e := range effects {
 		switch e := e.(type) {
 		case Begin:
+			if pace := p.in.paced(); s.now < p.begun+pace {
+				s.b.fault = fmt.Sprintf("%s begins a message %v after another, at a pace of %v", p.name, s.now-p.begun, pace)
+			}
+			p.begun = s.now
 			p.running = append(p.running, e.Item)
 		case Replay:
 			p.running = append(p.running, e.Item)

@@ -108,7 +108,7 @@ type Command struct {
 	// milliseconds from its receipt: for PREPARE draining and pause together
 	// (then the source goes on by itself), for FREEZE finishing (then it goes
 	// on Relaying), for START_REPLAY the whole replay (then it writes ABORT). These
-	// three are refused without it.
+	// three are refused without it. For HELLO how long PaceMillis holds.
 	DeadlineMillis int64 `json:"deadlineMillis,omitempty"`
 	// LeaseMillis is how long an instance inside a migration goes without a
 	// command from any manager before it gives up: it writes ABORT, or obeys
@@ -118,6 +118,11 @@ type Command struct {
 	// ReportMillis is the interval of unasked PROGRESS reports while the
 	// instance relays or replays. Zero means none.
 	ReportMillis int64 `json:"reportMillis,omitempty"`
+	// PaceMillis is for HELLO to a source that relays: the least time from the
+	// beginning of one message to that of the next, a second at most, for DeadlineMillis (without
+	// which it is not taken) or until another command, which says it anew or ends
+	// it. An instance that does not know it goes on as it does; see Status.PaceMillis.
+	PaceMillis int64 `json:"paceMillis,omitempty"`
 }
 
 // ReportKind names a report of an instance. Every report carries the whole
@@ -208,6 +213,8 @@ type Status struct {
 	// PauseMillis is how long the last checkpoint kept handlers from
 	// starting: from PREPARE's receipt to RESUME's, freeze included.
 	PauseMillis int64 `json:"pauseMillis,omitempty"`
+	// PaceMillis is the pace that is kept; zero: none, see Command.PaceMillis.
+	PaceMillis int64 `json:"paceMillis,omitempty"`
 }
 
 // Primaries are the queues that the instance consumes.

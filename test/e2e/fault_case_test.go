@@ -57,6 +57,7 @@ func (tr *trial) migrate(change func(*v1alpha1.StatefulMigration)) {
 func (tr *trial) submit(change func(*v1alpha1.StatefulMigration)) {
 	tr.Helper()
 	tr.m = tr.flow.Migration(harness.NodeB)
+	tr.m.Spec.Throttle = v1alpha1.ThrottleNever // for the replay to last until something is done to it
 	if change != nil {
 		change(tr.m)
 	}

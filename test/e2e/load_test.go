@@ -39,6 +39,7 @@ type loadCase struct {
 	prefetch  int
 	producers int
 	cutoff    int32 // spec.replayCutoffSeconds; 0: the default
+	never     bool  // the source must not be slowed down
 }
 
 func (c loadCase) name() string {
@@ -49,6 +50,9 @@ func (c loadCase) name() string {
 	name += fmt.Sprintf("prefetch %d/%d producers", c.prefetch, c.producers)
 	if c.cutoff > 0 {
 		name += fmt.Sprintf("/cut-off %d s", c.cutoff)
+	}
+	if c.never {
+		name += "/never slowed"
 	}
 	return name
 }
@@ -69,6 +73,8 @@ func (c loadCase) backlog() int {
 // reasons are those for which the source may be frozen under this load.
 func (c loadCase) reasons() []string {
 	switch share := c.rate / capacity; {
+	case !c.never: // it is slowed down until the copy is there
+		return []string{caughtUp}
 	// The source has a backlog and handles what it can, as does the copy: as much
 	// arrives as is replayed, and chance decides whether the lag clearly does not
 	// shrink or only shrinks too slowly.
@@ -91,21 +97,23 @@ func loadCases() []loadCase {
 		for _, rate := range rates {
 			for _, kind := range load.Kinds() {
 				for i := range 8 {
-					all = append(all, loadCase{rate, kind, i&1 > 0, []int{10, 50}[i>>1&1], []int{3, 8}[i>>2], 0})
+					all = append(all, loadCase{rate, kind, i&1 > 0, []int{10, 50}[i>>1&1], []int{3, 8}[i>>2], 0, false},
+						loadCase{rate, kind, i&1 > 0, []int{10, 50}[i>>1&1], []int{3, 8}[i>>2], 0, true})
 				}
 			}
 		}
 		return all
 	}
 	return []loadCase{
-		{rates[0], load.Classic, false, 10, 3, 0},
-		{rates[0], load.QuorumUnlimited, true, 50, 8, 0},
-		{rates[1], load.Classic, false, 50, 8, 0},
-		{rates[1], load.Quorum, true, 10, 3, 0},
-		{rates[2], load.Classic, true, 10, 8, 0},
-		{rates[2], load.Quorum, false, 50, 3, 0},
-		{rates[3], load.Classic, true, 50, 3, 0},
-		{rates[3], load.QuorumUnlimited, false, 10, 8, 1},
+		{rates[0], load.Classic, false, 10, 3, 0, false},
+		{rates[0], load.QuorumUnlimited, true, 50, 8, 0, false},
+		{rates[1], load.Classic, false, 50, 8, 0, true},
+		{rates[1], load.Quorum, true, 10, 3, 0, false},
+		{rates[2], load.Classic, true, 10, 8, 0, false},
+		{rates[2], load.Quorum, false, 50, 3, 0, true},
+		{rates[3], load.Classic, true, 50, 3, 0, false},
+		{rates[3], load.Classic, true, 50, 3, 0, true},
+		{rates[3], load.QuorumUnlimited, false, 10, 8, 1, true},
 	}
 }
 
@@ -129,6 +137,9 @@ func TestLoad(t *testing.T) {
 				Target: harness.NodeB, Warm: 20, Backlog: tc.backlog(), After: 20,
 				Change: func(m *v1alpha1.StatefulMigration) {
 					m.Spec.ReplayCutoffSeconds = tc.cutoff
+					if tc.never {
+						m.Spec.Throttle = v1alpha1.ThrottleNever
+					}
 					m.Spec.Deadlines.ReplaySeconds = 40
 				},
 			})
@@ -143,6 +154,7 @@ func TestLoad(t *testing.T) {
 				t.Logf("only %.1f messages/s of %.0f were sent: frozen for whichever reason", sent, tc.rate)
 			} else {
 				assertFrozenFor(t, m, tc.reasons())
+				assertSlowed(t, m, tc)
 			}
 			assertTarget(t, flow, m)
 			noTraces(ctx, t, flow, m.Migration, m.Target)
@@ -173,6 +185,20 @@ func assertFrozenFor(t *testing.T, m *harness.Move, reasons []string) {
 	// What the source finishes after FREEZE comes to the lag; round trips to both.
 	if pause > 1.3*gap+1 || pause < 0.7*gap {
 		t.Errorf("the gap was %.3f s, %.3f s were expected", pause, gap)
+	}
+}
+
+// assertSlowed asserts that a source was slowed down when it had to be, and kept to it, and never
+// when it must not.
+func assertSlowed(t *testing.T, m *harness.Move, c loadCase) {
+	t.Helper()
+	slowed := m.Migration.Status.Throttle
+	t.Logf("slowed down: %+v", slowed)
+	switch {
+	case c.never && slowed != nil:
+		t.Error("the source was slowed down, though spec.throttle is Never")
+	case !c.never && c.rate > capacity && (slowed == nil || !slowed.Kept || slowed.EndedAt == nil):
+		t.Errorf("the source was not slowed down, though more arrives than can be replayed: %+v", slowed)
 	}
 }
 

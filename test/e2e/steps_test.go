@@ -40,6 +40,7 @@ func create(ctx context.Context, t *testing.T, flow *harness.Flow, change func(*
 		t.Fatal(err)
 	}
 	m := flow.Migration(harness.NodeB)
+	m.Spec.Throttle = v1alpha1.ThrottleNever // for the replay to last until something is done to it
 	if change != nil {
 		change(m)
 	}

@@ -64,6 +64,7 @@ func TestValidation(t *testing.T) {
 		"repository with tag":      {change: repository("registry/a:latest"), message: "spec.checkpointImageRepository"},
 		"repository with digest":   {change: repository("registry/a@sha256:00"), message: "spec.checkpointImageRepository"},
 		"repository with scheme":   {change: repository("https://registry/a"), message: "spec.checkpointImageRepository"},
+		"an unknown throttle":      {change: func(m *v1alpha1.StatefulMigration) { m.Spec.Throttle = "Sometimes" }, message: "spec.throttle"},
 		"cut-off out of range":     {change: func(m *v1alpha1.StatefulMigration) { m.Spec.ReplayCutoffSeconds = -1 }, message: "spec.replayCutoffSeconds"},
 		"deadline out of range":    {change: func(m *v1alpha1.StatefulMigration) { m.Spec.Deadlines.ReplaySeconds = 100000 }, message: "spec.deadlines.replaySeconds"},
 		"another strategy":         {change: func(m *v1alpha1.StatefulMigration) { m.Spec.Strategy = "Magic" }, message: "spec.strategy"},

@@ -1,0 +1,140 @@
+package migration
+
+import (
+	"fmt"
+	"math"
+	"time"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"ms2m.dev/ms2m/api/v1alpha1"
+	"ms2m.dev/ms2m/sdk/handover"
+)
+
+const (
+	// paceHolds is how long a source keeps a pace without hearing of it again.
+	paceHolds = 6 * time.Second
+	// glance is how long a replay is looked at before the source is slowed down: a
+	// pace that was not needed costs little, so little is needed to decide on it.
+	glance = 200 * time.Millisecond
+	// paceSeen is how long it takes until a pace shows in the lag.
+	paceSeen = 500 * time.Millisecond
+	// paceMost is the longest pace that the protocol has.
+	paceMost = time.Second
+)
+
+// Pace is how far apart the source is to begin messages, so that the copy
+// catches up soon; 0: it does so by itself, or no pace helps, or it is not known.
+// kept is the pace that the source keeps already.
+//
+// A freeze is a pace without end: it stops the source for lag ÷ μ. A source of the rate
+// λ' lets the lag close in lag ÷ (μ−λ'), and keeps about as many messages waiting meanwhile, but
+// none longer than the pace. So the rate is what closes it in time, μ − lag ÷ within, but no
+// less than a message per longest; and for a service that takes long for a message, one
+// in the time that the copy needs for two. docs/decisions/0018 has the reasons.
+func (f Forecast) Pace(kept, longest, within time.Duration) time.Duration {
+	if f.Messages == 0 || f.Replay <= 0 || f.Arrival < 0 {
+		return 0
+	}
+	arrival := f.Arrival // over the last seconds: a pace is younger
+	if kept > 0 {
+		arrival = min(arrival, 1/kept.Seconds())
+	}
+	if float64(f.Messages) <= (f.Replay-arrival)*within.Seconds() {
+		return 0
+	}
+	longest = min(max(longest, perSecond(f.Replay/2)), paceMost)
+	rate := max(f.Replay-float64(f.Messages)/within.Seconds(), 1/longest.Seconds())
+	if rate >= f.Replay || rate >= arrival {
+		return 0
+	}
+	return perSecond(rate)
+}
+
+// perSecond is the time from one to the next of so many per second, in whole
+// milliseconds, of which a duration can hold so many.
+func perSecond(rate float64) time.Duration {
+	return time.Duration(min(math.Ceil(1000/rate), 1e6)) * time.Millisecond
+}
+
+// throttle decides whether the source is to be slowed down. While it is, the
+// pace only grows longer: a shorter one would let the lag that it closes come again.
+func (p *planner) throttle(f Forecast) {
+	t := p.status.Throttle
+	switch {
+	case p.settings.Throttle == v1alpha1.ThrottleNever, f.Stuck, p.unsettled():
+		// Nothing is gained by it: the copy applies nothing, or may not be switched to.
+		p.unthrottle()
+		return
+	case len(p.Samples) == 0 || p.Now.Sub(p.Samples[0].At) < glance:
+		return
+	case p.pace() > 0 && p.Now.Sub(t.ChangedAt.Time) < paceSeen:
+		return
+	}
+	pace := f.Pace(p.kept(), p.Policy.Pace, p.Policy.CatchUp)
+	if pace <= p.pace() {
+		return
+	}
+	at := metav1.NewMicroTime(p.Now)
+	if t == nil {
+		t = &v1alpha1.Throttle{Since: at}
+		p.status.Throttle = t
+	}
+	if t.EndedAt != nil {
+		t.Since, t.EndedAt = at, nil
+	}
+	t.ChangedAt, t.PaceMillis = at, pace.Milliseconds()
+}
+
+// unthrottle ends it. A source that is not told so hears it with the next command.
+func (p *planner) unthrottle() {
+	t := p.status.Throttle
+	if t == nil || t.EndedAt != nil {
+		return
+	}
+	at := metav1.NewMicroTime(p.Now)
+	t.TotalMillis += at.Sub(t.Since.Time).Milliseconds()
+	t.ChangedAt, t.EndedAt = at, &at
+}
+
+// pace is what the source is to keep now; 0: none.
+func (p *planner) pace() time.Duration {
+	t := p.status.Throttle
+	if p.status.Phase != v1alpha1.PhaseReplaying || t == nil || t.EndedAt != nil || p.givingUp() {
+		return 0
+	}
+	return time.Duration(t.PaceMillis) * time.Millisecond
+}
+
+// kept is the pace that the source says it keeps; 0: none, or it knows none.
+func (p *planner) kept() time.Duration {
+	return time.Duration(p.Source.Report.Status.PaceMillis) * time.Millisecond
+}
+
+// blink is the rest of a replay that is worth freezing for at once. A source that keeps
+// a pace leaves its copy time to come nearer: waiting for it is sure to end.
+func (p *planner) blink() time.Duration {
+	if p.pace() > 0 && p.kept() > 0 {
+		return p.Policy.Blink / 4
+	}
+	return p.Policy.Blink
+}
+
+// tellSource has the source hear what holds in this phase: how often to report,
+// for the cut-off goes by what it says, and which pace to keep.
+func (p *planner) tellSource() *Plan {
+	sent, ok := p.sent(RoleSource, handover.Hello)
+	if ok && !sent.At.Before(p.since()) && sent.PaceMillis == p.pace().Milliseconds() {
+		return nil
+	}
+	plan := p.send(RoleSource, handover.Hello)
+	return &plan
+}
+
+// paceText tells people of the pace.
+func (p *planner) paceText() string {
+	if p.pace() == 0 {
+		return ""
+	}
+	return fmt.Sprintf("; the source begins messages %d ms apart", p.status.Throttle.PaceMillis)
+}
