@@ -1,19 +1,23 @@
 package agent
 
 import (
+	"bytes"
 	"crypto/rand"
 	"io"
 	"net/http"
 	"net/http/httptest"
 	"net/http/httputil"
 	"net/url"
+	"os"
 	"path/filepath"
 	"strconv"
 	"strings"
 	"testing"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"ms2m.dev/ms2m/api/v1alpha1"
 	"ms2m.dev/ms2m/internal/checkpoint/checkpointtest"
+	"ms2m.dev/ms2m/internal/staging"
 )
 
 // noise and words are memory that travels as it is, and packed.
@@ -82,7 +86,21 @@ func TestPushIsBrokenOff(t *testing.T) {
 				t.Errorf("the digest is %s, not %s", got, want)
 			}
 			if _, verdict := w.do("stage", stageSpec(again.Status.Image.Reference)); verdict.Status != metav1.ConditionTrue {
-				t.Errorf("what was pushed can't be staged: %+v", verdict)
+				t.Fatalf("what was pushed can't be staged: %+v", verdict)
+			}
+			slot := staging.Slot{PodUID: "uid-2", Container: "cart"}
+			dir, err := w.agent.Area.Take(slot, "c1")
+			if err != nil {
+				t.Fatal(err)
+			}
+			from, err := staging.Verify(t.Context(), dir, staging.Want{
+				MigrationUID: "m-1", Namespace: "shop", PodName: "cart-0-copy", Slot: slot,
+			})
+			if err != nil || from != again.Status.Image.Reference {
+				t.Errorf("the shim would refuse it, or restore %q: %v", from, err)
+			}
+			if got, err := os.ReadFile(filepath.Join(dir, "checkpoint", "pages-1.img")); err != nil || !bytes.Equal(got, pages) {
+				t.Errorf("memory did not survive: %d bytes, %v", len(got), err)
 			}
 		})
 	}
@@ -126,5 +144,32 @@ func TestBlobIsChangedOnTheWay(t *testing.T) {
 				}
 			})
 		}
+	}
+}
+
+// A registry that has no room says so amid the bytes that it is sent. What it says is
+// heard, though nobody reads the rest.
+func TestFullAmidTheBytes(t *testing.T) {
+	for name, pages := range map[string][]byte{"noise": noise(), "words": words()} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t)
+			repo := w.before(func(rw http.ResponseWriter, r *http.Request, next http.Handler) {
+				if r.Method != http.MethodPatch {
+					next.ServeHTTP(rw, r)
+					return
+				}
+				_, _ = io.CopyN(io.Discard, r.Body, 20_000)
+				rw.WriteHeader(http.StatusInsufficientStorage)
+			})
+			w.largeArchive(pages)
+			w.create("push", pushSpec(repo))
+			if err := w.reconcile("push"); err == nil {
+				t.Error("it is not tried again")
+			}
+			if _, verdict := w.get("push"); verdict.Reason != v1alpha1.TransferReasonNoSpace {
+				t.Errorf("it ended with %+v", verdict)
+			}
+		})
 	}
 }

@@ -88,7 +88,8 @@ func isNoise(archive io.ReaderAt, size int64) (bool, error) {
 
 func newEncoder(concurrency int) (*zstd.Encoder, error) {
 	// Without the frames' own checksums: the digest is of the same bytes.
-	return zstd.NewWriter(nil, zstd.WithEncoderLevel(level), zstd.WithEncoderConcurrency(concurrency), zstd.WithEncoderCRC(false))
+	return zstd.NewWriter(nil, zstd.WithEncoderLevel(level), zstd.WithEncoderConcurrency(concurrency),
+		zstd.WithWindowSize(blockSize), zstd.WithEncoderCRC(false))
 }
 
 func (l *layer) summary() (summary, error) {

@@ -34,13 +34,18 @@ type Hasher struct {
 func NewHasher(blocks int) *Hasher {
 	h := &Hasher{free: make(chan []byte, blocks)}
 	for range blocks {
-		h.free <- make([]byte, BlockSize)
+		h.free <- nil // made when it is needed
 	}
 	return h
 }
 
 // Block is room for the next block of a file.
-func (h *Hasher) Block() []byte { return <-h.free }
+func (h *Hasher) Block() []byte {
+	if block := <-h.free; block != nil {
+		return block
+	}
+	return make([]byte, BlockSize)
+}
 
 // Add hashes what was put into the last Block, which may be read until the next is
 // asked for. All but the last of a file must be full.
