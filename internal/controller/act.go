@@ -206,6 +206,7 @@ func (s *scope) createTransfer(ctx context.Context, a migration.CreateTransfer) 
 	if err := controllerutil.SetControllerReference(s.object, t, s.Client.Scheme()); err != nil {
 		return migration.Fatal(migration.ReasonTransferFailed, err)
 	}
+	s.session.legless = false
 	err := s.create(ctx, t)
 	if a.Spec.Direction == v1alpha1.TransferSweep && apierrors.HasStatusCause(err, corev1.NamespaceTerminatingCause) {
 		// Its namespace is being deleted, and would have to wait for us.

@@ -27,11 +27,16 @@ func (r *Reconciler) GiveBack(ctx context.Context, uid types.UID) { r.giveBack(c
 
 func (r *Reconciler) Next(ctx context.Context) []types.NamespacedName { return r.next(ctx) }
 
-// Legs counts the legs of a migration that has had them deleted.
-func (r *Reconciler) Legs(ctx context.Context, m *v1alpha1.StatefulMigration) (int, error) {
+// Legs counts, as often as it is asked, the legs of a migration that has had them deleted.
+func (r *Reconciler) Legs(m *v1alpha1.StatefulMigration) func(context.Context) (int, error) {
 	s := &scope{Reconciler: r, session: newSession(m.UID), object: m}
 	s.session.done[migration.StepTransfersDeleted] = true
-	var f migration.Facts
-	err := s.transfers(ctx, &f)
-	return f.Transfers, err
+	return func(ctx context.Context) (int, error) {
+		var f migration.Facts
+		err := s.transfers(ctx, &f)
+		return f.Transfers, err
+	}
 }
+
+// MakesWay is what wakes those that wait.
+func MakesWay(before, after *v1alpha1.StatefulMigration) bool { return makesWay(before, after) }

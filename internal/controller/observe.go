@@ -95,10 +95,11 @@ func (s *scope) transfers(ctx context.Context, f *migration.Facts) error {
 	}
 	// That all are gone is not believed of the cache, either; that one is there still, is:
 	// the cache wakes us when it has gone.
-	if s.session.done[migration.StepTransfersDeleted] && len(list.Items) == 0 {
+	if s.session.done[migration.StepTransfersDeleted] && len(list.Items) == 0 && !s.session.legless {
 		if err := s.Live.List(ctx, &list, of...); err != nil {
 			return err
 		}
+		s.session.legless = len(list.Items) == 0
 	}
 	f.Transfers = len(list.Items)
 	for i := range list.Items {

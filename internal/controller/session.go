@@ -42,6 +42,7 @@ type session struct {
 	samples    []migration.Sample
 	done       map[migration.Step]bool
 	lastWrite  time.Time
+	legless    bool // the API server has said that all legs are gone, and none was made since
 
 	alone []string // pods that nobody else followed when the session ended
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"reflect"
+	"slices"
 	"sync"
 
 	"k8s.io/apimachinery/pkg/types"
@@ -200,6 +201,25 @@ func (r *Reconciler) next(ctx context.Context) []types.NamespacedName {
 	return keys
 }
 
+// makesWay reports whether a change can be what others wait for, or have one less before
+// them by it. Who comes, and who takes a node or pod in addition, does nothing for others,
+// and looks by itself: to look for all of them at each would cost the square of their number.
+func makesWay(before, after *v1alpha1.StatefulMigration) bool {
+	had, has := contender(before), contender(after)
+	switch {
+	case !begun(before) && !queued(before):
+		return false
+	case begun(before) && begun(after):
+		return gone(had.Nodes, has.Nodes) || gone(had.Pods, has.Pods) || had.Policy != has.Policy || had.Under != has.Under
+	}
+	return ended(before) != ended(after) || queued(before) != queued(after) || !reflect.DeepEqual(had, has)
+}
+
+// gone reports whether there was something that is not there any more.
+func gone[T ~string](had, has []T) bool {
+	return slices.ContainsFunc(had, func(one T) bool { return one != "" && !slices.Contains(has, one) })
+}
+
 // turnChanges wakes those that wait when something has changed that they wait
 // for: one has ended, has left a node, or does not wait any more.
 func (r *Reconciler) turnChanges() handler.Funcs {
@@ -213,7 +233,7 @@ func (r *Reconciler) turnChanges() handler.Funcs {
 		UpdateFunc: func(ctx context.Context, e event.UpdateEvent, q requests) {
 			before, ok := e.ObjectOld.(*v1alpha1.StatefulMigration)
 			after, ok2 := e.ObjectNew.(*v1alpha1.StatefulMigration)
-			if ok && ok2 && (ended(before) != ended(after) || queued(before) != queued(after) || !reflect.DeepEqual(contender(before), contender(after))) {
+			if ok && ok2 && makesWay(before, after) {
 				wake(ctx, q)
 			}
 		},

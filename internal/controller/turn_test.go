@@ -15,6 +15,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client/interceptor"
 
 	"ms2m.dev/ms2m/api/v1alpha1"
+	"ms2m.dev/ms2m/internal/controller"
 	"ms2m.dev/ms2m/internal/queue"
 )
 
@@ -192,5 +193,53 @@ func TestExpires(t *testing.T) {
 	var left v1alpha1.StatefulMigrationList
 	if err := r.Client.List(t.Context(), &left); err != nil || len(left.Items) != 0 || !deleted {
 		t.Errorf("%d are left, %v", len(left.Items), err)
+	}
+}
+
+// TestMakesWay: those that wait are woken by what they can wait for, and by nothing else.
+func TestMakesWay(t *testing.T) {
+	t.Parallel()
+	type change = func(*v1alpha1.StatefulMigration)
+	waits := func(m *v1alpha1.StatefulMigration) {
+		m.Status.Phase, m.Status.Queued = v1alpha1.PhasePending, &v1alpha1.Queued{Reason: "MaxMigrations"}
+	}
+	in := func(phase v1alpha1.MigrationPhase) change {
+		return func(m *v1alpha1.StatefulMigration) { m.Status.Phase, m.Status.Queued = phase, nil }
+	}
+	on := func(nodes ...string) change {
+		return func(m *v1alpha1.StatefulMigration) { m.Status.SourceNode, m.Status.TargetNode = nodes[0], nodes[1] }
+	}
+	target := func(m *v1alpha1.StatefulMigration) { m.Status.TargetPodUID = "target" }
+	for name, test := range map[string]struct {
+		before, after []change
+		want          bool
+	}{
+		"one comes":                     {[]change{in("")}, []change{in(v1alpha1.PhasePending), on("a", "b")}, false},
+		"one begins to wait":            {[]change{in(v1alpha1.PhasePending)}, []change{waits}, false},
+		"one that waits begins":         {[]change{waits}, []change{in(v1alpha1.PhaseCheckpointing)}, true},
+		"one that waits is not ready":   {[]change{waits}, []change{in(v1alpha1.PhasePending)}, true},
+		"one that waits fails":          {[]change{waits}, []change{in(v1alpha1.PhaseFailed)}, true},
+		"one that waits goes elsewhere": {[]change{waits, on("a", "b")}, []change{waits, on("a", "c")}, true},
+		"one goes on":                   {[]change{in(v1alpha1.PhaseRestoring)}, []change{in(v1alpha1.PhaseReplaying)}, false},
+		"one gets its target":           {[]change{in(v1alpha1.PhaseRestoring), on("a", "")}, []change{in(v1alpha1.PhaseRestoring), on("a", "b"), target}, false},
+		"one turns round":               {[]change{in(v1alpha1.PhaseRestoring), on("a", "b")}, []change{in(v1alpha1.PhaseRestoring), on("b", "a")}, false},
+		"one leaves a node for another": {[]change{in(v1alpha1.PhaseRestoring), on("a", "b")}, []change{in(v1alpha1.PhaseRestoring), on("b", "c")}, true},
+		"one loses its target":          {[]change{in(v1alpha1.PhaseRestoring), target}, []change{in(v1alpha1.PhaseRestoring)}, true},
+		"one ends":                      {[]change{in(v1alpha1.PhaseFinalizing)}, []change{in(v1alpha1.PhaseCompleted)}, true},
+		"one that has ended":            {[]change{in(v1alpha1.PhaseCompleted)}, []change{in(v1alpha1.PhaseCompleted), target}, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			before, after := &v1alpha1.StatefulMigration{}, &v1alpha1.StatefulMigration{}
+			for _, f := range test.before {
+				f(before)
+			}
+			for _, f := range test.after {
+				f(after)
+			}
+			if got := controller.MakesWay(before, after); got != test.want {
+				t.Errorf("%v, want %v", got, test.want)
+			}
+		})
 	}
 }

@@ -51,13 +51,13 @@ type Verdict struct {
 
 // Decide answers for all that wait. Those that may begin may do so together.
 func Decide(all []Migration, limits Limits) map[types.UID]Verdict {
-	t := tally{limits: limits, used: map[place]int{}, kept: map[place]int{}, pods: map[types.UID]bool{}}
-	for _, m := range all {
-		if m.Active {
-			t.begin(m)
+	t := tally{limits: limits, used: map[place]int{}, kept: map[place]int{}, pods: make(map[types.UID]bool, len(all))}
+	for i := range all {
+		if all[i].Active {
+			t.begin(&all[i])
 		}
 	}
-	out := map[types.UID]Verdict{}
+	out := make(map[types.UID]Verdict, len(all))
 	ahead := 0
 	for _, m := range order(all) {
 		v := t.judge(m)
@@ -74,25 +74,32 @@ func Decide(all []Migration, limits Limits) map[types.UID]Verdict {
 // each namespace, then the second of each, and so on. What is active counts in
 // its namespace: who has much already comes later. A migration's place among
 // its namespace's never falls: only older ones come before it, and they end.
-func order(all []Migration) []Migration {
-	all = slices.Clone(all)
-	slices.SortFunc(all, older)
-	seen, rank := map[string]int{}, map[types.UID]int{}
-	var waiting []Migration
-	for _, m := range all {
-		rank[m.UID] = seen[m.Namespace]
+func order(all []Migration) []*Migration {
+	byAge := make([]*Migration, len(all))
+	for i := range all {
+		byAge[i] = &all[i]
+	}
+	slices.SortFunc(byAge, older)
+	seen, ranks := map[string]int{}, make([][]*Migration, 0, len(all))
+	for _, m := range byAge {
+		rank := seen[m.Namespace]
 		seen[m.Namespace]++
+		if rank == len(ranks) {
+			ranks = append(ranks, nil)
+		}
 		if !m.Active {
-			waiting = append(waiting, m)
+			ranks[rank] = append(ranks[rank], m)
 		}
 	}
-	slices.SortStableFunc(waiting, func(a, b Migration) int { return cmp.Compare(rank[a.UID], rank[b.UID]) })
-	return waiting
+	return slices.Concat(ranks...)
 }
 
 // older orders by age. The API's times are whole seconds: names decide the rest.
-func older(a, b Migration) int {
-	return cmp.Or(a.Created.Compare(b.Created), cmp.Compare(a.Namespace, b.Namespace), cmp.Compare(a.Name, b.Name), cmp.Compare(a.UID, b.UID))
+func older(a, b *Migration) int {
+	if c := a.Created.Compare(b.Created); c != 0 {
+		return c
+	}
+	return cmp.Or(cmp.Compare(a.Namespace, b.Namespace), cmp.Compare(a.Name, b.Name), cmp.Compare(a.UID, b.UID))
 }
 
 // place is a node, for those under a policy; without a policy for all, without a
@@ -107,7 +114,7 @@ type tally struct {
 	pods   map[types.UID]bool // of everybody who was asked
 }
 
-func (t *tally) begin(m Migration) {
+func (t *tally) begin(m *Migration) {
 	for _, policy := range m.policies() {
 		t.used[place{policy: policy}]++
 		for _, n := range m.nodes() {
@@ -123,7 +130,7 @@ func (t *tally) begin(m Migration) {
 // place on each of its nodes: others may pass it where there is room for both,
 // and the room that it waits for is not taken by those who come after it. One that
 // its own policy holds up keeps places from those under the same policy only.
-func (t *tally) judge(m Migration) Verdict {
+func (t *tally) judge(m *Migration) Verdict {
 	if slices.ContainsFunc(m.Pods, func(p types.UID) bool { return t.pods[p] }) {
 		return Verdict{Reason: ReasonPod}
 	}
@@ -149,7 +156,7 @@ func (t *tally) judge(m Migration) Verdict {
 }
 
 // room looks whether a policy, or without one everybody, leaves a migration room.
-func (t *tally) room(m Migration, policy string, limits Limits) Verdict {
+func (t *tally) room(m *Migration, policy string, limits Limits) Verdict {
 	v := Verdict{Begin: true}
 	for _, n := range m.nodes() {
 		at := place{policy, n}
@@ -166,10 +173,13 @@ func (t *tally) room(m Migration, policy string, limits Limits) Verdict {
 	return v
 }
 
+// everybody is whose limits hold for a migration without a policy.
+var everybody = []string{""}
+
 // policies are whose limits hold: its policy's, and then everybody's.
-func (m Migration) policies() []string {
+func (m *Migration) policies() []string {
 	if m.Policy == "" {
-		return []string{""}
+		return everybody
 	}
 	return []string{m.Policy, ""}
 }
@@ -177,8 +187,12 @@ func (m Migration) policies() []string {
 func reached(limit, n int) bool { return limit > 0 && n >= limit }
 
 // nodes are the nodes that are known, each once.
-func (m Migration) nodes() []string {
-	nodes := slices.Clone(m.Nodes)
-	slices.Sort(nodes)
-	return slices.DeleteFunc(slices.Compact(nodes), func(n string) bool { return n == "" })
+func (m *Migration) nodes() []string {
+	nodes := make([]string, 0, len(m.Nodes))
+	for _, n := range m.Nodes {
+		if n != "" && !slices.Contains(nodes, n) {
+			nodes = append(nodes, n)
+		}
+	}
+	return nodes
 }

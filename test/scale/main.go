@@ -28,13 +28,14 @@ import (
 type series struct {
 	Name  string
 	Flags []string
+	most  int // migrations at once that it is measured with; 0: as many as there are
 }
 
 // allSeries are what is measured.
 func allSeries() []series {
 	return []series{
-		{"default", nil},
-		{"raised", []string{"--max-migrations=100", "--max-migrations-per-node=0", "--workers=20"}},
+		{Name: "default"},
+		{Name: "raised", Flags: []string{"--max-migrations=100", "--max-migrations-per-node=0", "--workers=20"}},
 	}
 }
 
@@ -51,7 +52,7 @@ type options struct {
 func parse() (options, error) {
 	var o options
 	sizes := flag.String("n", "10,100,300,1000", "how `many` are moved at once, case by case")
-	names := flag.String("series", "default,raised", "how the manager is set up: `names` with commas between")
+	names := flag.String("series", "default,raised", "how the manager is set up: `names` with commas between, each with the most that it is measured with, as default:100, or all")
 	flag.StringVar(&o.bin, "bin", "bin", "`directory` of the programs")
 	flag.StringVar(&o.assets, "assets", os.Getenv("KUBEBUILDER_ASSETS"), "`directory` with kube-apiserver and etcd: that of bin/lab envtest-assets")
 	flag.StringVar(&o.chart, "chart", "charts/ms2m", "`directory` of the chart, for its CRDs")
@@ -71,12 +72,20 @@ func parse() (options, error) {
 		o.sizes = append(o.sizes, n)
 	}
 	slices.Sort(o.sizes)
-	for name := range strings.SplitSeq(*names, ",") {
+	for text := range strings.SplitSeq(*names, ",") {
+		name, most, bounded := strings.Cut(text, ":")
 		i := slices.IndexFunc(allSeries(), func(s series) bool { return s.Name == name })
 		if i < 0 {
 			return o, fmt.Errorf("-series: there is no %q", name)
 		}
-		o.series = append(o.series, allSeries()[i])
+		one := allSeries()[i]
+		if bounded {
+			var err error
+			if one.most, err = strconv.Atoi(most); err != nil || one.most < 1 {
+				return o, fmt.Errorf("-series: %q is no number of migrations", most)
+			}
+		}
+		o.series = append(o.series, one)
 	}
 	switch {
 	case flag.NArg() > 0:
@@ -106,7 +115,7 @@ func main() {
 	}
 }
 
-// measureAll makes every case, and writes the report of those that came to their end.
+// measureAll makes every case, and a report of those that came to their end.
 func measureAll(ctx context.Context, o options) (err error) {
 	if err := os.MkdirAll(o.out, 0o755); err != nil {
 		return err
@@ -117,20 +126,26 @@ func measureAll(ctx context.Context, o options) (err error) {
 	}
 	defer func() { err = errors.Join(err, w.close()) }()
 	r := report{Title: o.title, Commit: o.commit, Nodes: o.nodes, Machine: machine(), Began: time.Now()}
-	err = w.measureCases(ctx, &r)
-	return errors.Join(err, r.write(o.out), r.check(o.bound))
+	return errors.Join(w.measureCases(ctx, &r), r.check(o.bound))
 }
 
-// measureCases makes one case after the other, up to one that fails.
+// measureCases makes one case after the other, up to one that fails; the report is there
+// after each: the last take long.
 func (w *world) measureCases(ctx context.Context, r *report) error {
 	for _, n := range w.sizes {
 		for _, s := range w.series {
+			if s.most > 0 && n > s.most {
+				continue
+			}
 			c, err := w.measure(ctx, s, n)
 			if err != nil {
 				return fmt.Errorf("%d, %s: %w", n, s.Name, err)
 			}
 			fmt.Println(c)
 			r.Cases = append(r.Cases, c)
+			if err := r.write(w.out); err != nil {
+				return err
+			}
 		}
 	}
 	return nil

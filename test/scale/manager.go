@@ -48,6 +48,8 @@ func (w *world) startManager(name string, flags []string) (*manager, error) {
 	m.cmd = exec.Command(filepath.Join(w.bin, "manager"), append([]string{
 		"--metrics-bind-address=" + m.metrics, "--health-probe-bind-address=0", "--pprof-bind-address=" + m.pprof,
 		"--agent-namespace=" + agents, "--leader-election-namespace=" + system, "--registry-plain-http",
+		// A machine that is busy with the simulation is not to make it give up its lease.
+		"--leader-elect-lease-duration=2m", "--leader-elect-renew-deadline=100s",
 		"--kubelet-access=direct", "--kubelet-ca-file=" + w.http.authority, // the API server's proxy does not go to loopback addresses
 	}, flags...)...)
 	m.cmd.Env = append(os.Environ(), "KUBECONFIG="+w.config)
