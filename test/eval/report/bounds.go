@@ -48,9 +48,9 @@ func bounds() []bound {
 		ratio("Transferring", 0, much, 12, "hashed, pushed, pulled and staged: more than one copy"),
 		ratio("Restoring", 1, little, 1.5, "the pod was made while the bytes came: it costs less than starting one"),
 		ratio("Restoring", 1, much, 2.8, "the same, with more pages to read and to hash"),
-		ratio("Finalizing", 0, little, 1.5, "the source pod has to end, whose processes have ended already"),
+		ratio("Finalizing", 0, little, 0.9, "a source whose processes have ended is taken away at once: less than a pod's usual end"),
 		ratio("pause at the hand-over", 0, little, 70, "FREEZE, the last messages (10 ms each), COMMIT: some round trips and a write"),
-		ratio("total time", 0, little, 2.5, "all of it, with what is replayed and what the manager waits for"),
+		ratio("total time", 0, little, 2, "all of it, with what is replayed and what the manager waits for"),
 		{"StatefulSet's total / bare pod's", 4, "two hand-overs of the same kind", func(r Report) (float64, bool) {
 			total := func(w Way) time.Duration {
 				return measure.Median(each(of(complete(r.part(Rates)), func(r Run) bool { return r.Way == w }), func(r Run) time.Duration { return r.Total }))
