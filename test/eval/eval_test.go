@@ -95,6 +95,7 @@ func TestParse(t *testing.T) {
 		"-scale 1000":                       {},
 		"-memory -1":                        {},
 		"-ballast 9999":                     {},
+		"-active -1":                        {},
 		"-rates= -slow=":                    {},
 		"spare":                             {},
 	} {

@@ -36,18 +36,19 @@ func evaluate(ctx context.Context, o options) (err error) {
 	}
 	e := &evaluation{options: o, lab: lab, series: rand.String(4)}
 	r := report.Report{
-		Title: o.title, Commit: o.commit, Began: time.Now(), Seed: o.seed, Least: leastGap, Cutoff: int32(o.cutoff),
+		Title: o.title, Commit: o.commit, Began: time.Now(), Seed: o.seed, Least: leastGap, Cutoff: int32(o.cutoff), Active: o.active,
 	}
 	if r.Machine, err = e.machine(ctx); err != nil {
 		return fmt.Errorf("describe the machine: %w", err)
 	}
-	// Nobody queues: of the services moved at once each is told by itself.
-	if err := lab.Deploy(ctx, o.chart, "manager.limits.migrations=0", "manager.limits.perNode=0"); err != nil {
+	// All of many services at once have the same two nodes.
+	limits := []string{fmt.Sprintf("manager.limits.migrations=%d", o.active), fmt.Sprintf("manager.limits.perNode=%d", o.active)}
+	if err := lab.Deploy(ctx, o.chart, limits...); err != nil {
 		return fmt.Errorf("deploy MS2M: %w", err)
 	}
 	failed := e.rounds(ctx, &r)
 	r.Notes = []string{
-		fmt.Sprintf("%d MiB of noise in the service's memory, unless said otherwise; cut-off %d s; %v of load before each move, %v after it; no limit on how many migrations are active; load average at the end %s",
+		fmt.Sprintf("%d MiB of noise in the service's memory, unless said otherwise; cut-off %d s; %v of load before each move, %v after it; load average at the end %s",
 			o.ballast, o.cutoff, o.warm, o.after, loadAverage()),
 	}
 	if e.skipped > 0 {

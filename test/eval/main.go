@@ -33,6 +33,7 @@ type options struct {
 	cutoff                    int
 	warm, after, timeout      time.Duration
 	floor                     int
+	active                    int
 	check                     bool
 }
 
@@ -77,6 +78,7 @@ func parse(arguments []string) (options, error) {
 	f.IntVar(&o.repeats, "repeats", 10, "`number` of repetitions")
 	f.Uint64Var(&o.seed, "seed", 0, "of the order; 0: one is drawn")
 	f.IntVar(&o.ballast, "ballast", 24, "memory that the service carries, in `MiB`, but for -memory")
+	f.IntVar(&o.active, "active", 10, "`number` of migrations that the manager lets be active at a time; 0: no limit")
 	f.IntVar(&o.cutoff, "cutoff", 120, "replayCutoffSeconds, in `seconds`")
 	f.DurationVar(&o.warm, "warm", 5*time.Second, "load before each move")
 	f.DurationVar(&o.after, "after", 3*time.Second, "load after it")
@@ -108,6 +110,8 @@ func parse(arguments []string) (options, error) {
 		return o, errors.New("-repeats and -floor must be 1 or more")
 	case o.ballast < 0 || o.ballast > 4096:
 		return o, errors.New("-ballast must be from 0 to 4096")
+	case o.active < 0:
+		return o, errors.New("-active must be 0, for no limit, or more")
 	case o.cutoff < 1 || o.cutoff > 86_400:
 		return o, errors.New("-cutoff must be from 1 to 86400")
 	case len(o.cases()) == 0:

@@ -17,6 +17,9 @@ const Delivered = 0.95
 // Taken is the share of what was due that the broker took before the move.
 func (r Run) Taken() float64 { return r.SentRate / r.Rate }
 
+// active is the time without that in the queue.
+func (r Run) active() time.Duration { return r.Total - r.Queued }
+
 // done is the share of what was due that the service got done before the move.
 func (r Run) done() float64 { return r.DoneRate / r.Rate }
 
@@ -144,15 +147,20 @@ func (r Report) scale(s *strings.Builder) {
 	if len(runs) == 0 {
 		return
 	}
-	fmt.Fprintf(s, "\n## Many services at once\n\nAll of them from one node to another, each with a pod, queues, %s messages a second and a judge of its own, no limit on how many are active. In seconds. *All* is from creating the first migration to the end of the last, by round.\n\n", number(runs[0].Rate))
-	t := table{head: []string{"services", "moved", "a migration", "slowest", "all", "longest gap", "pause at the checkpoint", "pause at the hand-over", "messages", "state: lost / doubled / reordered", "outputs: lost / doubled / reordered"}}
+	active := "all of them"
+	if r.Active > 0 {
+		active = fmt.Sprint(r.Active)
+	}
+	fmt.Fprintf(s, "\n## Many services at once\n\nAll of them from one node to another, each with a pod, queues, %s messages a second and a judge of its own; the manager lets %s be active at a time. In seconds. *Waiting* is for others to end, *a migration* the rest of its time, *all* from creating the first to the end of the last, by round.\n\n", number(runs[0].Rate), active)
+	t := table{head: []string{"services", "moved", "waiting", "a migration", "slowest", "all", "longest gap", "pause at the checkpoint", "pause at the hand-over", "messages", "state: lost / doubled / reordered", "outputs: lost / doubled / reordered"}}
 	for _, n := range services(runs) {
 		all := of(runs, func(r Run) bool { return r.Services == n })
 		good := complete(all)
 		judged := of(all, func(r Run) bool { return r.Judged })
-		totals := each(good, func(r Run) time.Duration { return r.Total })
+		took := each(good, Run.active)
 		t.rows = append(t.rows, []string{
-			fmt.Sprint(n), fmt.Sprintf("%d of %d", len(good), len(all)), spread(totals), fmt.Sprintf("%.2f", measure.Quantile(totals, 1).Seconds()), spread(spans(good)),
+			fmt.Sprint(n), fmt.Sprintf("%d of %d", len(good), len(all)), spread(each(good, func(r Run) time.Duration { return r.Queued })),
+			spread(took), fmt.Sprintf("%.2f", measure.Quantile(took, 1).Seconds()), spread(spans(good)),
 			spread(each(good, func(r Run) time.Duration { return r.LongestGap })),
 			spread(each(good, func(r Run) time.Duration { return r.PauseCheckpoint })),
 			spread(each(good, func(r Run) time.Duration { return r.PauseHandover })),

@@ -48,7 +48,7 @@ func TestParts(t *testing.T) {
 	for _, want := range []string{
 		"## Sizes of the memory", "## Up to the broker's limit", "## Many services at once", "## The floor", "## The goals", "## The goals",
 		"50 services in round 2, of which 12 ran: too many; watchers", "The broker took all that was due up to 1000 a second; of 5000 it took 2100",
-		"The service got done all that was due up to 100 a second; of 1000 it got done 600", "= **", "| 2 | 2 of 2 | 6.00 (5.00–7.00) | 7.00 | 7.05",
+		"The service got done all that was due up to 100 a second; of 1000 it got done 600", "= **", "lets 10 be active", "| 2 | 2 of 2 | 0.25 (0.00–0.50) | 5.75 (5.00–6.50) | 6.50 | 7.05",
 	} {
 		if !strings.Contains(all, want) {
 			t.Errorf("no %q in the report", want)

@@ -128,7 +128,7 @@ func scalePlot(runs []Run) Plot {
 		if len(good) == 0 {
 			continue
 		}
-		totals := each(good, func(r Run) time.Duration { return r.Total })
+		totals := each(good, Run.active)
 		typical.Points = append(typical.Points, Point{float64(n), measure.Median(totals).Seconds()})
 		slowest.Points = append(slowest.Points, Point{float64(n), measure.Quantile(totals, 1).Seconds()})
 		all.Points = append(all.Points, Point{float64(n), measure.Median(spans(good)).Seconds()})

@@ -66,10 +66,10 @@ func sample() Report {
 		other(10, Case{Part: Fast, Rate: 1000, Ballast: 24, Services: 1}, 3*time.Second, func(r *Run) { r.DoneRate = 600 }),
 		other(11, Case{Part: Fast, Rate: 5000, Ballast: 24, Services: 1}, 9*time.Second, func(r *Run) { r.SentRate, r.DoneRate, r.CutoffReason = 2100, 600, "Outpaced" }),
 		other(12, Case{Part: Scale, Rate: 3, Work: 10 * ms, Ballast: 24, Services: 2}, 5*time.Second, same),
-		other(13, Case{Part: Scale, Rate: 3, Work: 10 * ms, Ballast: 24, Services: 2}, 7*time.Second, func(r *Run) { r.Begun = r.Begun.Add(-time.Minute + 50*ms) }),
+		other(13, Case{Part: Scale, Rate: 3, Work: 10 * ms, Ballast: 24, Services: 2}, 7*time.Second, func(r *Run) { r.Begun, r.Queued = r.Begun.Add(-time.Minute+50*ms), 500*ms }),
 	}
 	return Report{
-		Title: "A sample", Commit: "v1", Machine: []string{"two cores"}, Notes: []string{"a note"}, Began: begun, Seed: 7, Least: 100 * ms, Cutoff: 120,
+		Title: "A sample", Commit: "v1", Machine: []string{"two cores"}, Notes: []string{"a note"}, Began: begun, Seed: 7, Least: 100 * ms, Cutoff: 120, Active: 10,
 		Runs: runs,
 		Fleets: []Fleet{{
 			Round: 1, Services: 2, Ready: 2, Starting: 3 * time.Second, Available: 9 << 30, Watchers: 64,

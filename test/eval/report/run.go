@@ -72,7 +72,7 @@ type Run struct {
 	Failed string
 
 	Total  time.Duration
-	Queued time.Duration                             // of Total: until the manager's limits let it begin
+	Queued time.Duration                             // of Total: looked at, and waiting for others to end
 	Phases map[v1alpha1.MigrationPhase]time.Duration // of all hand-overs together
 
 	// What the broker took and what came out, per second, in the load before the move.
@@ -110,6 +110,7 @@ type Report struct {
 	Notes   []string
 	Least   time.Duration // gaps that are longer are summed up
 	Cutoff  int32         // spec.replayCutoffSeconds
+	Active  int           // migrations that may be active at a time; 0: no limit
 	Runs    []Run
 	Fleets  []Fleet
 	Floor   Floor
