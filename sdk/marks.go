@@ -34,13 +34,24 @@ func (s *session) decide(migration string, d handover.Decision) error {
 	if d == handover.Undecided {
 		d, err = rabbitmq.ReadDecision(s.conn, migration)
 	} else {
-		d, err = rabbitmq.Decide(s.conn, migration, d)
+		d, err = s.writeDecision(migration, d)
 	}
 	if err != nil {
 		return err
 	}
 	s.post(handover.DecisionRead{Decision: d})
 	return nil
+}
+
+// writeDecision writes a decision on the channel that was opened for it, if it was:
+// the pause of a hand-over lasts until this is done.
+func (s *session) writeDecision(migration string, d handover.Decision) (handover.Decision, error) {
+	if s.decision == nil {
+		return rabbitmq.Decide(s.conn, migration, d)
+	}
+	ch := s.decision
+	s.decision = nil // for once: the broker closes it if the other decision stands
+	return rabbitmq.DecideOn(ch, migration, d)
 }
 
 func (s *session) stopReplay() error {

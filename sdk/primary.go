@@ -83,6 +83,12 @@ func (s *session) consume(others *others) error {
 		}
 		others.note(queue, n)
 	}
+	if s.primary == nil {
+		if err := s.openPrimary(); err != nil {
+			return err
+		}
+		s.watchChannel(s.primary)
+	}
 	s.mu.Lock()
 	s.released = false
 	s.mu.Unlock()
@@ -142,10 +148,7 @@ func (s *session) release(others *others) error {
 		}
 		others.note(queue, before[queue]-1)
 	}
-	if err := s.openPrimary(); err != nil {
-		return err
-	}
-	s.watchChannel(s.primary)
+	s.primary = nil // opened again by whoever consumes again: END_REPLAY is not to wait for it
 	s.post(handover.Released{})
 	return nil
 }

@@ -21,11 +21,12 @@ type session struct {
 	inbox *inbox
 	conn  *amqp.Connection
 
-	primary  *amqp.Channel // deliveries and their settlement
+	primary  *amqp.Channel // deliveries and their settlement; nil after a release
 	publish  *amqp.Channel // outputs and entries, confirmed, in order
 	control  *amqp.Channel // commands and reports
 	commands string        // the control queue; empty outside Kubernetes
 	replay   *amqp.Channel // the replay queue, while replaying
+	decision *amqp.Channel // for the decision at the end of a replay; nil: another is opened for it
 	fence    *fence        // the source's control queue, during a takeover
 
 	ops    chan struct{} // rings when todo grows
@@ -282,6 +283,9 @@ func (s *session) consumeReplay(queue string) error {
 	}
 	s.watchChannel(ch)
 	s.replay = ch
+	if s.decision, err = s.conn.Channel(); err != nil {
+		return err
+	}
 	if err := ch.Qos(replayCredit, 0, false); err != nil {
 		return err
 	}

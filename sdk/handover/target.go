@@ -177,8 +177,9 @@ func (in *Instance) takeOver() {
 	in.confirmed = in.number
 	in.over()
 	in.unfence()
-	in.emit(StopReplay{})
-	// The primary first, then the report: the pause ends with the former.
+	// The primary first, then the report: the pause ends with the former. The
+	// replay queue can wait; what still comes of it is passed over.
 	in.follow()
 	in.report(ReportLive, "")
+	in.emit(StopReplay{})
 }

@@ -16,13 +16,23 @@ import (
 // repeated. RabbitMQ refuses (406) to declare an exchange that exists with
 // another type, which makes the declaration a register that is written once.
 func Decide(conn *amqp.Connection, migration string, d handover.Decision) (handover.Decision, error) {
+	ch, err := conn.Channel()
+	if err != nil {
+		return handover.Undecided, fmt.Errorf("write decision %s of migration %s: %w", d, migration, err)
+	}
+	stands, err := DecideOn(ch, migration, d)
+	_ = ch.Close() // closed by the broker already if it refused
+	return stands, err
+}
+
+// DecideOn is Decide on a channel that is there: the broker closes it if the other decision
+// stands, or anything is wrong.
+func DecideOn(ch *amqp.Channel, migration string, d handover.Decision) (handover.Decision, error) {
 	kind, other := handover.CommitExchangeType, handover.Aborted
 	if d == handover.Aborted {
 		kind, other = handover.AbortExchangeType, handover.Commit
 	}
-	err := onChannel(conn, func(ch *amqp.Channel) error {
-		return ch.ExchangeDeclare(handover.DecisionExchange(migration), kind, true, false, false, false, nil)
-	})
+	err := ch.ExchangeDeclare(handover.DecisionExchange(migration), kind, true, false, false, false, nil)
 	switch {
 	case err == nil:
 		return d, nil
