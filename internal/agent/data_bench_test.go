@@ -68,7 +68,6 @@ func benchmarkDataPath(b *testing.B, images *blobs, pages []byte) {
 	if err := os.WriteFile(path, checkpointtest.Tar(b, entries...), 0o600); err != nil {
 		b.Fatal(err)
 	}
-	entries = nil
 	steps, work := map[string][]time.Duration{}, map[string][]time.Duration{}
 	step := func(name string, do func() error) {
 		begin, worked := time.Now(), processorTime(b)

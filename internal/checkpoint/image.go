@@ -1,6 +1,7 @@
 package checkpoint
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"runtime"
@@ -119,8 +120,7 @@ func Contents(img v1.Image, migrationUID string) (io.ReadCloser, error) {
 	}
 	plain, err := zstd.NewReader(packed, zstd.WithDecoderMaxWindow(maxWindow))
 	if err != nil {
-		packed.Close()
-		return nil, fmt.Errorf("read layer: %w", err)
+		return nil, fmt.Errorf("read layer: %w", errors.Join(err, packed.Close()))
 	}
 	return &contents{Decoder: plain, packed: packed}, nil
 }

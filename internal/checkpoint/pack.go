@@ -69,7 +69,6 @@ func isNoise(archive io.ReaderAt, size int64) (bool, error) {
 	if err != nil {
 		return false, err
 	}
-	defer enc.Close()
 	var (
 		plain        = make([]byte, sampleSize)
 		packed       []byte
@@ -87,7 +86,8 @@ func isNoise(archive io.ReaderAt, size int64) (bool, error) {
 }
 
 func newEncoder(concurrency int) (*zstd.Encoder, error) {
-	// Without the frames' own checksums: the digest is of the same bytes.
+	// Without the frames' own checksums: the digest is of the same bytes. An encoder that
+	// does nothing but EncodeAll has nothing to be closed.
 	return zstd.NewWriter(nil, zstd.WithEncoderLevel(level), zstd.WithEncoderConcurrency(concurrency),
 		zstd.WithWindowSize(blockSize), zstd.WithEncoderCRC(false))
 }
