@@ -45,6 +45,15 @@ func (p *planner) early() *Plan {
 	switch {
 	case p.Checkpoint != nil && p.Checkpoint.Attempt == p.status.Attempt:
 		return nil // the source waits to go on: that comes first
+	case p.sequential():
+	case waitedInVain(p.Target.Pod, p.status.Container) && p.Target.Pod.DeletionTimestamp == nil && p.placed(p.Target.Pod):
+		// The kubelet would let more and more time pass before it starts the container
+		// again. A shadow is made anew when the checkpoint is there, an ordinal by its owner at once.
+		p.status.TargetPodUID = ""
+		p.set(v1alpha1.ConditionRestored, metav1.ConditionFalse, ReasonNotStaged, "the target pod waited for the checkpoint in vain, and is made anew for it")
+		plan := p.act(DeletePod{Name: p.Target.Pod.Name, UID: p.Target.Pod.UID})
+		return &plan
+	case !p.recreated() && p.inVain():
 	case !p.recreated():
 		return p.target(p.until(p.settings.Deadlines.RestoreSeconds))
 	case p.status.Hop > 1:
@@ -53,6 +62,13 @@ func (p *planner) early() *Plan {
 		}
 	}
 	return nil
+}
+
+// inVain reports whether a target that was made early has waited for longer than its
+// shim does: the checkpoint takes its time.
+func (p *planner) inVain() bool {
+	c := p.get(v1alpha1.ConditionRestored)
+	return c != nil && c.Reason == ReasonNotStaged
 }
 
 // buffer sets the holds and makes the replay queue, before the source is asked

@@ -88,6 +88,7 @@ const (
 	ReasonSourceRestarted  = "SourceRestarted"
 	ReasonSourceMute       = "SourceMute"
 	ReasonTransferFailed   = "TransferFailed"
+	ReasonNotStaged        = "NotStaged"
 	ReasonUnschedulable    = "Unschedulable"
 	ReasonTargetNameTaken  = "TargetNameTaken"
 	ReasonTakeover         = "Takeover"

@@ -57,6 +57,16 @@ func TestPending(t *testing.T) {
 	})
 }
 
+// vain is after the target's shim has waited for too long.
+func vain(f *migration.Facts) {
+	f.Target.Pod.Annotations = map[string]string{v1alpha1.AnnotationHandover: uid}
+	f.Target.Pod.Status.ContainerStatuses = []corev1.ContainerStatus{{Name: "main", State: corev1.ContainerState{
+		Waiting: &corev1.ContainerStateWaiting{Reason: "CrashLoopBackOff", Message: "back-off 10s"},
+	}, LastTerminationState: corev1.ContainerState{
+		Terminated: &corev1.ContainerStateTerminated{Message: "ms2m: " + v1alpha1.MessageNotStaged + " 1m30s"},
+	}}}
+}
+
 func deleted(f *migration.Facts) {
 	at := metav1.NewTime(f.Now)
 	f.Object.DeletionTimestamp = &at
@@ -107,6 +117,15 @@ func TestCheckpointing(t *testing.T) {
 					t.Errorf("made %s, status %+v", made, p.Status)
 				}
 			}},
+		{name: "which may have waited in vain: it goes", change: all(buffered, vain), action: "DeletePod", check: func(t *testing.T, p migration.Plan) {
+			if p.Status.TargetPodUID != "" {
+				t.Errorf("status %+v", p.Status)
+			}
+		}},
+		{name: "and no other is made while there is no checkpoint", change: all(stands, func(f *migration.Facts) {
+			f.Object.Status.TargetPodName = "counter-abc"
+			condition(f.Object, v1alpha1.ConditionRestored, metav1.ConditionFalse, migration.ReasonNotStaged)
+		}), action: createTransfer},
 		{name: "its UID is recorded", change: all(buffered, func(f *migration.Facts) { f.Object.Status.TargetPodUID = "" }), action: createTransfer,
 			check: func(t *testing.T, p migration.Plan) {
 				if p.Status.TargetPodUID != targetUID {

@@ -195,7 +195,7 @@ func (w *world) misfortune(t *rapid.T, i int) (ended bool) {
 	rarely := func() bool { return rapid.IntRange(0, 9).Draw(t, "one of ten") == 0 }
 	switch rapid.SampledFrom([]string{
 		"step", "step", "step", "step", "step", "step", "step", "step", "die", "turn", "turn", "turn", "turn", "say", "say", "time", "fail", "source", "target",
-		"delete", "changed", "kubelet", "drain", "crash", "bad image", "blind", "busy",
+		"delete", "changed", "kubelet", "drain", "crash", "bad image", "blind", "busy", "vain",
 	}).Draw(t, fmt.Sprintf("event %d", i)) {
 	case "step":
 		return w.step(goesOn)
@@ -222,6 +222,8 @@ func (w *world) misfortune(t *rapid.T, i int) (ended bool) {
 			role := rapid.SampledFrom([]migration.Role{migration.RoleSource, migration.RoleTarget}).Draw(t, "role")
 			w.lose(w.pod(role), rapid.Bool().Draw(t, "with its pod"))
 		}
+	case "vain":
+		w.despair(w.pod(migration.RoleTarget))
 	case "blind":
 		w.blind = true
 	case "busy":

@@ -1,6 +1,7 @@
 package migration
 
 import (
+	"slices"
 	"strings"
 	"time"
 
@@ -133,6 +134,8 @@ func (p *planner) target(time.Time) *Plan {
 			notes = append(notes, more...)
 		}
 		plan = p.act(CreateTarget{Pod: made, Notes: notes})
+	case pod.DeletionTimestamp != nil && p.status.TargetPodUID == "":
+		plan = p.departing(pod, "the pod that waited for the checkpoint in vain to go")
 	case pod.Labels[v1alpha1.LabelMigration] != p.uid():
 		plan = p.giveUp(ReasonTargetNameTaken, "another pod has the target's name "+pod.Name)
 	default:
@@ -196,19 +199,38 @@ func startFailure(pod *corev1.Pod, container string) string {
 	if c == nil {
 		return ""
 	}
+	if waitedInVain(pod, container) {
+		return ""
+	}
 	for _, t := range []*corev1.ContainerStateTerminated{c.State.Terminated, c.LastTerminationState.Terminated} {
-		if t != nil && strings.Contains(t.Message, v1alpha1.MessageNotStaged) {
-			return ""
-		}
 		if t != nil {
 			return "the restored process ended: " + t.Reason + ": " + t.Message
 		}
 	}
-	if w := c.State.Waiting; w != nil && !strings.Contains(w.Message, v1alpha1.MessageNotStaged) {
+	if w := c.State.Waiting; w != nil {
 		switch w.Reason {
 		case "CreateContainerError", "RunContainerError", "CrashLoopBackOff":
 			return "the container cannot be restored: " + w.Reason + ": " + w.Message
 		}
 	}
 	return ""
+}
+
+// waitedInVain reports whether the shim did not start the container because there was
+// no checkpoint for as long as it waits.
+func waitedInVain(pod *corev1.Pod, container string) bool {
+	c := containerStatus(pod, container)
+	if c == nil || c.State.Running != nil {
+		return false
+	}
+	var words []string
+	for _, t := range []*corev1.ContainerStateTerminated{c.State.Terminated, c.LastTerminationState.Terminated} {
+		if t != nil {
+			words = append(words, t.Message)
+		}
+	}
+	if w := c.State.Waiting; w != nil {
+		words = append(words, w.Message)
+	}
+	return slices.ContainsFunc(words, func(s string) bool { return strings.Contains(s, v1alpha1.MessageNotStaged) })
 }

@@ -92,6 +92,16 @@ func (w *world) runs(p *corev1.Pod) {
 	p.Status.ContainerStatuses = []corev1.ContainerStatus{{Name: "main", State: corev1.ContainerState{Running: &corev1.ContainerStateRunning{}}}}
 }
 
+// despair ends the wait of a shim: the kubelet starts the container again, later.
+func (w *world) despair(p *corev1.Pod) {
+	if p == nil || w.instances[p.UID] != nil || p.Labels[v1alpha1.LabelMigration] == "" {
+		return
+	}
+	p.Status.ContainerStatuses = []corev1.ContainerStatus{{Name: "main", State: corev1.ContainerState{
+		Waiting: &corev1.ContainerStateWaiting{Reason: "RunContainerError", Message: v1alpha1.MessageNotStaged},
+	}}}
+}
+
 // lose ends a process: a fresh one starts in its pod, or the pod goes with it.
 func (w *world) lose(p *corev1.Pod, whole bool) {
 	if p == nil || w.instances[p.UID] == nil {
