@@ -46,7 +46,7 @@ func (w *world) measure(ctx context.Context, s series, n int) (c result, err err
 		err = errors.Join(err, m.stop())
 	}()
 	var before usage
-	if err := await(ctx, "the manager is at work", patience, func() (bool, error) {
+	if err := await(ctx, "the manager is at work", func() (bool, error) {
 		var err error
 		if before, err = m.usage(); err != nil {
 			return false, m.alive() // it does not serve yet
@@ -106,7 +106,7 @@ func (w *world) measure(ctx context.Context, s series, n int) (c result, err err
 
 // settle waits until the manager has let go of everything, and reads what it has cost.
 func (w *world) settle(ctx context.Context, m *manager, c *result) (after usage, err error) {
-	if err := await(ctx, "the finalizers to go", patience, func() (bool, error) {
+	if err := await(ctx, "the finalizers to go", func() (bool, error) {
 		all, err := w.migrations(ctx)
 		return !slices.ContainsFunc(all, func(m v1alpha1.StatefulMigration) bool { return len(m.Finalizers) > 0 }), err
 	}); err != nil {
@@ -143,7 +143,7 @@ func (w *world) makePods(ctx context.Context, n int) ([]*corev1.Pod, error) {
 	}); err != nil {
 		return nil, err
 	}
-	return pods, await(ctx, "the pods to be ready", patience, func() (bool, error) {
+	return pods, await(ctx, "the pods to be ready", func() (bool, error) {
 		var list corev1.PodList
 		err := w.seen.List(ctx, &list, client.InNamespace(namespace), client.UnsafeDisableDeepCopy)
 		ready := 0
@@ -312,7 +312,7 @@ func (w *world) clear(ctx context.Context) error {
 	if err := errors.Join(w.kube.DeleteAllOf(ctx, &v1alpha1.StatefulMigration{}, in), w.kube.DeleteAllOf(ctx, &corev1.Pod{}, in)); err != nil {
 		return err
 	}
-	err := await(ctx, "the last case to be gone", patience, func() (bool, error) {
+	err := await(ctx, "the last case to be gone", func() (bool, error) {
 		var pods corev1.PodList
 		err := w.seen.List(ctx, &pods, in, client.UnsafeDisableDeepCopy)
 		all, err2 := w.migrations(ctx)

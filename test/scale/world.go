@@ -240,8 +240,8 @@ func (w *world) close() error {
 const tick = 100 * time.Millisecond
 
 // await waits until something holds.
-func await(ctx context.Context, what string, most time.Duration, holds func() (bool, error)) error {
-	ctx, cancel := context.WithTimeoutCause(ctx, most, fmt.Errorf("not within %v: %s", most, what))
+func await(ctx context.Context, what string, holds func() (bool, error)) error {
+	ctx, cancel := context.WithTimeoutCause(ctx, patience, fmt.Errorf("not within %v: %s", patience, what))
 	defer cancel()
 	ticker := time.NewTicker(tick)
 	defer ticker.Stop()
