@@ -39,6 +39,9 @@ func TestKilled(t *testing.T) {
 			ctx := within(t, 5*time.Minute)
 			cfg := busy(strings.ToLower(fmt.Sprintf("killed-%s-%s-%s", tc.who, tc.in, tc.kind)))
 			cfg.Queues, cfg.BallastMB = tc.kind, 48 // for every phase to last
+			if tc.in == v1alpha1.PhaseFinalizing {
+				cfg.Reads = "any" // with a readiness gate to wait for the phase lasts
+			}
 			flow := startFlow(ctx, t, cfg)
 			m := reaching(ctx, t, flow, tc.in)
 			victim := podOf(ctx, t, flow, m, tc.who)

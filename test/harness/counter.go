@@ -36,6 +36,7 @@ type CounterConfig struct {
 	Outside         time.Duration // time of a call to the outside that each message makes
 	BallastMB       int           // memory that it carries
 	Prefetch        int           // messages in flight; default: the library's
+	Reads           string        // who answers reads: default pass, the owner, which needs no readiness gate; see examples/counter
 	Queues          load.Kind     // default classic
 	Queue           string        // of another counter, to be shared; default one of its own
 }
@@ -108,7 +109,8 @@ func (c *Counter) pod() *corev1.Pod {
 		corev1.EnvVar{Name: "WORK", Value: c.Work.String()},
 		corev1.EnvVar{Name: "OUTSIDE", Value: c.Outside.String()},
 		corev1.EnvVar{Name: "BALLAST_MB", Value: strconv.Itoa(c.BallastMB)},
-		corev1.EnvVar{Name: "PREFETCH", Value: strconv.Itoa(c.Prefetch)})
+		corev1.EnvVar{Name: "PREFETCH", Value: strconv.Itoa(c.Prefetch)},
+		corev1.EnvVar{Name: "READS", Value: c.Reads})
 	grace := int64(2)
 	return &corev1.Pod{
 		ObjectMeta: metav1.ObjectMeta{Namespace: c.Namespace, Name: c.Name, Labels: counterLabels(c.Name)},
