@@ -80,7 +80,10 @@ func (p *planner) noteLive() {
 		// not known.
 		from := p.since()
 		if p.status.FrozenAt != nil {
-			from = p.status.FrozenAt.Time
+			from = p.status.FrozenAt.Time // recorded before FREEZE was sent
+		}
+		if sent, ok := p.sent(RoleSource, handover.Freeze); ok && sent.First.After(from) {
+			from = sent.First
 		}
 		pause := p.Now.Sub(from).Milliseconds()
 		p.status.Pauses.HandoverMillis = &pause

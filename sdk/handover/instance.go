@@ -306,6 +306,11 @@ func (in *Instance) connect(ev Connected) {
 	case in.Migration() != "":
 		in.decided(ev.Decision)
 	}
+	if in.state == Restored {
+		// Unasked, to whoever led its source here: by asking, a manager would find
+		// it at the next try only.
+		in.report(ReportProgress, "")
+	}
 	for _, it := range in.items {
 		if it.stage == publishes {
 			in.emit(PublishOutputs{Item: it})
