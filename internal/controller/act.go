@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"time"
 
-	"golang.org/x/sync/errgroup"
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -266,12 +265,14 @@ func (s *scope) deleteTransfers(ctx context.Context) error {
 	if err := s.Live.List(ctx, &list, client.InNamespace(s.object.Namespace), ofMigration(s.object.UID)); err != nil {
 		return apiError(migration.ReasonUnavailable, err)
 	}
-	var all errgroup.Group
 	for i := range list.Items {
 		t := &list.Items[i]
-		all.Go(func() error { return client.IgnoreNotFound(s.Client.Delete(ctx, t, client.Preconditions{UID: &t.UID})) })
+		err := s.Client.Delete(ctx, t, client.Preconditions{UID: &t.UID})
+		if client.IgnoreNotFound(err) != nil {
+			return apiError(migration.ReasonUnavailable, err)
+		}
 	}
-	return s.did(migration.StepTransfersDeleted, apiError(migration.ReasonUnavailable, all.Wait()))
+	return s.did(migration.StepTransfersDeleted, nil)
 }
 
 func (s *scope) verifyImage(ctx context.Context, a migration.VerifyImage) error {

@@ -208,6 +208,7 @@ func replaying(ctx context.Context, t *testing.T, flow *harness.Flow) *v1alpha1.
 		t.Fatal(err)
 	}
 	m := flow.Migration(next[flow.Pod.Spec.NodeName])
+	m.Spec.Throttle = v1alpha1.ThrottleNever // for the replay to last until something is done to it
 	if err := lab.Client.Create(ctx, m); err != nil {
 		t.Fatal(err)
 	}
