@@ -55,7 +55,12 @@ func (p *planner) early() *Plan {
 		return &plan
 	case !p.recreated() && p.inVain():
 	case !p.recreated():
-		return p.target(p.until(p.settings.Deadlines.RestoreSeconds))
+		if plan := p.target(p.until(p.settings.Deadlines.RestoreSeconds)); plan != nil {
+			return plan
+		}
+		if p.status.Attempt == 0 { // told with the attempt's beginning, not in a write of its own
+			p.set(v1alpha1.ConditionRestored, metav1.ConditionFalse, ReasonWaiting, "the target pod %q is made, and waits for the checkpoint", p.status.TargetPodName)
+		}
 	case p.status.Hop > 1:
 		if plan := p.clearHome(); plan != nil && plan.Action != nil {
 			return plan

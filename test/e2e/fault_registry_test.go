@@ -21,7 +21,7 @@ func TestFaultRegistry(t *testing.T) {
 	}{
 		{"stopped", func(ctx context.Context) (harness.Undo, error) { return lab.Stop(ctx, "registry") },
 			v1alpha1.TransferReasonRetrying, "connection refused"},
-		{"401", lock, v1alpha1.TransferReasonUnauthorized, "401 Unauthorized"},
+		{"401", lock, v1alpha1.TransferReasonUnauthorized, "UNAUTHORIZED: authentication required"},
 		// A page: with more, the registry may get as far as to leave an empty link to a
 		// blob, and answer 500 about that one from then on, without a word of the disk.
 		{"full", func(ctx context.Context) (harness.Undo, error) { return lab.FillRegistry(ctx, 1<<12) },
