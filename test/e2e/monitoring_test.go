@@ -15,7 +15,7 @@ import (
 	"testing"
 	"time"
 
-	"ms2m.dev/ms2m/test/harness"
+	"ms2m.dev/ms2m/api/v1alpha1"
 )
 
 // prometheus is a real one that scrapes manager and agents.
@@ -144,8 +144,10 @@ func (p *prometheus) eventually(ctx context.Context, expr string) float64 {
 func TestMonitoring(t *testing.T) {
 	ctx := within(t, 4*time.Minute)
 	p := startPrometheus(ctx, t)
-	flow := startFlow(ctx, t, harness.FlowConfig{CounterConfig: harness.CounterConfig{Name: "monitored"}})
-	m := move(ctx, t, flow, nil)
+	flow := startFlow(ctx, t, busy("monitored"))
+	m := move(ctx, t, flow, func(m *v1alpha1.StatefulMigration) {
+		m.Spec.Throttle = v1alpha1.ThrottleNever // for the replay to last for some scrapes
+	})
 	judged(t, m.Outcome)
 	for _, expr := range []string{
 		`ms2m_migrations_total{result="completed",reason="Done"} >= 1`,
