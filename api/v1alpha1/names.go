@@ -45,8 +45,9 @@ const (
 	// node, as JSON.
 	AnnotationNodeFacts = "migration.ms2m.dev/node-facts"
 
-	// ConditionLive is the readiness gate of target pods: True when the copy owns
-	// the state. Until then no Service sends anything there.
+	// ConditionLive is the readiness gate of target pods whose service does not answer as
+	// the owner only (Placement.OwnerOnly): True when the copy owns the state. Until then no
+	// Service sends anything there.
 	ConditionLive = "migration.ms2m.dev/live"
 
 	// AnnotationBaseName on a target pod is the name that the pod had before it
