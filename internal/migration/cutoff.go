@@ -76,7 +76,7 @@ func (f Forecast) figures(cutoff int32) string {
 // cut decides, and notes the decision with its figures.
 func (p *planner) cut(f Forecast, deadline time.Time) bool {
 	cutoff := p.settings.ReplayCutoffSeconds
-	reason, why, freeze := f.Cut(Limits{Blink: p.blink(), Cutoff: seconds(cutoff), Left: deadline.Sub(p.Now)})
+	reason, why, freeze := f.Cut(Limits{Blink: p.blink(f), Cutoff: seconds(cutoff), Left: deadline.Sub(p.Now)})
 	if !freeze {
 		reason = ReasonWaiting
 		if !p.due() {

@@ -112,9 +112,11 @@ func (p *planner) kept() time.Duration {
 }
 
 // blink is the rest of a replay that is worth freezing for at once. A source that keeps
-// a pace leaves its copy time to come nearer: waiting for it is sure to end.
-func (p *planner) blink() time.Duration {
-	if p.pace() > 0 && p.kept() > 0 {
+// a pace leaves its copy time to come nearer: waiting for it is sure to end, but for the
+// last message. Reports come at intervals, and if those are a multiple of the pace, each of
+// them is written just after a message that the copy has yet to apply.
+func (p *planner) blink(f Forecast) time.Duration {
+	if p.pace() > 0 && p.kept() > 0 && f.Messages > 1 {
 		return p.Policy.Blink / 4
 	}
 	return p.Policy.Blink

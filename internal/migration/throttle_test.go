@@ -89,6 +89,7 @@ func TestThrottle(t *testing.T) {
 			f.Samples = []migration.Sample{{At: f.Now.Add(-300 * time.Millisecond)}}
 		}, throttling(time.Second), told), phase: v1alpha1.PhaseReplaying, check: pace(40)},
 		{name: "a blink is shorter when there is time to come nearer", change: all(behindOf(2, 100), throttling(time.Second), told), phase: v1alpha1.PhaseReplaying, check: pace(40)},
+		{name: "a slow copy's message too: reports that keep time with the pace see one for ever", change: all(behindOf(1, 25), throttling(time.Second), told), action: "Send FREEZE to the source", phase: v1alpha1.PhaseFinalizing},
 		{name: "a message is a blink", change: all(behindOf(1, 100), throttling(time.Second), told), action: "Send FREEZE to the source", phase: v1alpha1.PhaseFinalizing,
 			check: func(t *testing.T, p migration.Plan) {
 				if th := p.Status.Throttle; th.EndedAt == nil || th.TotalMillis != 1000 || !th.Kept || th.PaceMillis != 40 {
