@@ -46,21 +46,21 @@ func (s *session) decide(migration string, d handover.Decision) error {
 // writeDecision writes a decision on the channel that was opened for it, if it was:
 // the pause of a hand-over lasts until this is done.
 func (s *session) writeDecision(migration string, d handover.Decision) (handover.Decision, error) {
-	if s.decision == nil {
+	if s.decision == nil || s.decision.IsClosed() { // the broker closes it if the other decision stands
 		return rabbitmq.Decide(s.conn, migration, d)
 	}
-	ch := s.decision
-	s.decision = nil // for once: the broker closes it if the other decision stands
-	return rabbitmq.DecideOn(ch, migration, d)
+	return rabbitmq.DecideOn(s.decision, migration, d)
 }
 
+// stopReplay closes what consumeReplay opened.
 func (s *session) stopReplay() error {
 	if s.replay == nil {
 		return nil
 	}
-	ch := s.replay
-	s.replay = nil
-	return ch.Close()
+	replay, decision := s.replay, s.decision
+	s.replay, s.decision = nil, nil
+	_ = decision.Close() // closed by the broker already if it refused
+	return replay.Close()
 }
 
 func (s *session) readHold(cfg Config) error {

@@ -282,10 +282,11 @@ func (s *session) consumeReplay(queue string) error {
 		return err
 	}
 	s.watchChannel(ch)
-	s.replay = ch
-	if s.decision, err = s.conn.Channel(); err != nil {
+	decision, err := s.conn.Channel()
+	if err != nil {
 		return err
 	}
+	s.replay, s.decision = ch, decision
 	if err := ch.Qos(replayCredit, 0, false); err != nil {
 		return err
 	}

@@ -175,7 +175,7 @@ func draw(t *rapid.T, constants map[string][]string) (name string, message any) 
 				PodUID: rapid.String().Draw(t, "pod"), Incarnation: text.Draw(t, "incarnation"), State: handover.State(one("State")), Migration: rapid.String().Draw(t, "migration"),
 				Attempt: rapid.IntRange(0, 9).Draw(t, "attempt"), Epoch: millis.Draw(t, "epoch"), Queue: text.Draw(t, "queue"), Prefetch: rapid.IntRange(1, 65535).Draw(t, "prefetch"),
 				Identity: handover.IdentityKind(one("IdentityKind")), Number: uint64(millis.Draw(t, "number")), Confirmed: uint64(millis.Draw(t, "confirmed")),
-				Rate: rapid.Float64Range(0, 1e9).Draw(t, "rate"), PauseMillis: millis.Draw(t, "pause"), PaceMillis: rapid.Int64Range(0, 1000).Draw(t, "pace")}}
+				Rate: rapid.Float64Range(0, 1e9).Draw(t, "rate"), Capacity: rapid.Float64Range(0, 1e9).Draw(t, "capacity"), PauseMillis: millis.Draw(t, "pause"), PaceMillis: rapid.Int64Range(0, 1000).Draw(t, "pace")}}
 		if rapid.Bool().Draw(t, "several") {
 			r.Status.Queue, r.Status.Queues = "", rapid.SliceOfNDistinct(text, 2, 4, rapid.ID).Draw(t, "queues")
 		}

@@ -59,7 +59,7 @@ func DefaultPolicy() Policy {
 		Lease:        60 * time.Second,
 		Blink:        50 * time.Millisecond,
 		Trend:        5 * time.Second,
-		CatchUp:      time.Second,
+		CatchUp:      500 * time.Millisecond,
 		Pace:         40 * time.Millisecond,
 		Report:       500 * time.Millisecond,
 		Track:        50 * time.Millisecond,

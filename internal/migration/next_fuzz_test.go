@@ -293,6 +293,7 @@ func anyReport(t *rapid.T, who string) *handover.Report {
 			Migration: anyOf(t, who+"'s migration", uid, "other", ""), Attempt: anyOf(t, who+"'s attempt", 0, 1, 2), Queue: anyOf(t, who+"'s queue", "orders", ""),
 			Decision: anyOf(t, who+" has read", handover.Undecided, handover.Commit, handover.Aborted, "MAYBE"),
 			Number:   rapid.Uint64().Draw(t, who+"'s number"), Confirmed: rapid.Uint64().Draw(t, who+" has confirmed"), Rate: rapid.Float64().Draw(t, who+"'s rate"),
+			Capacity:   anyOf(t, who+"'s capacity", 0, 100.0, -1),
 			PaceMillis: anyOf[int64](t, who+"'s pace", 0, 40, -1),
 		},
 	}

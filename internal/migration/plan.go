@@ -261,7 +261,9 @@ func (p *planner) enter(phase v1alpha1.MigrationPhase) {
 		took := p.Now.Sub(last.StartedAt.Time).Milliseconds()
 		last.DurationMillis = &took
 	}
-	p.unthrottle()
+	if phase != v1alpha1.PhaseRestoring && phase != v1alpha1.PhaseReplaying {
+		p.unthrottle()
+	}
 	p.status.Phase = phase
 	if phase == v1alpha1.PhaseCompleted || phase == v1alpha1.PhaseFailed {
 		at := metav1.NewMicroTime(p.Now)

@@ -87,6 +87,9 @@ func (p *planner) restore(deadline time.Time) Plan {
 	if staged.Status == metav1.ConditionTrue {
 		p.set(v1alpha1.ConditionRestored, metav1.ConditionFalse, ReasonWaiting, "the checkpoint is staged; the copy has not answered yet")
 	}
+	if plan := p.beforehand(); plan != nil {
+		return *plan
+	}
 	return p.wait(deadline, "the copy in %q to answer", pod.Name)
 }
 
@@ -160,6 +163,7 @@ func (p *planner) notPaused() bool {
 // deadline is longer. The reason is recorded first: when the copy is gone,
 // nobody else knows it.
 func (p *planner) restoreAgain(deadline time.Time) Plan {
+	p.unthrottle()
 	p.set(v1alpha1.ConditionRestored, metav1.ConditionFalse, string(handover.ReasonNotPaused), "attempt %d: %v", p.status.Attempt, errNotPaused)
 	if pod := p.Target.Pod; pod != nil && pod.UID == p.status.TargetPodUID {
 		if pod.DeletionTimestamp == nil {

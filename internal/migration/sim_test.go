@@ -225,6 +225,7 @@ func (w *world) holder(p *corev1.Pod) (id, key string) {
 func (w *world) start(p *corev1.Pod) {
 	in := &instancetest.Instance{Status: handover.Status{
 		PodUID: string(p.UID), State: handover.Held, Queue: "orders", Identity: handover.IdentityMessageID, OwnerOnly: w.ownerOnly,
+		Rate: 100, Capacity: 100, // busy enough to be slowed down for its copy
 	}}
 	w.instances[p.UID] = in
 	delete(w.heldSince, p.UID)

@@ -16,7 +16,11 @@ const (
 	paceHolds = 6 * time.Second
 	// glance is how long a replay is looked at before the source is slowed down: a
 	// pace that was not needed costs little, so little is needed to decide on it.
-	glance = 200 * time.Millisecond
+	glance = 100 * time.Millisecond
+	// toWake is about the least time from an archive to the copy that wakes from it.
+	toWake = 500 * time.Millisecond
+	// beforehandMost is how long a pace is kept for a copy that has not woken yet, and may never.
+	beforehandMost = 2 * time.Second
 	// paceSeen is how long it takes until a pace shows in the lag.
 	paceSeen = 500 * time.Millisecond
 	// paceMost is the longest pace that the protocol has.
@@ -57,6 +61,34 @@ func perSecond(rate float64) time.Duration {
 	return time.Duration(min(math.Ceil(1000/rate), 1e6)) * time.Millisecond
 }
 
+// beforehand slows the source down while its copy is on its way, if that could not catch up
+// soon: each message fewer until it wakes is one fewer to catch up with. What the source
+// says of its own capacity is taken for the copy's; if it says nothing, it is left alone until the copy
+// is seen. nil: the source knows.
+func (p *planner) beforehand() *Plan {
+	if p.sequential() || p.state(RoleSource) != handover.Relaying {
+		return nil
+	}
+	switch t := p.status.Throttle; {
+	case p.settings.Throttle == v1alpha1.ThrottleNever:
+		return nil
+	case p.unsettled(), t != nil && p.late(t.Since.Add(beforehandMost)):
+		p.unthrottle()
+	case t == nil:
+		s := p.Source.Report.Status
+		f := Forecast{
+			Messages: int64(s.Confirmed) - p.positions().Checkpoint + int64(s.Rate*toWake.Seconds()),
+			Arrival:  s.Rate, Replay: s.Capacity,
+		}
+		p.keepPace(f.Pace(p.kept(), p.Policy.Pace, p.Policy.CatchUp))
+	}
+	if sent, _ := p.sent(RoleSource, handover.Hello); sent.PaceMillis == p.pace().Milliseconds() {
+		return nil
+	}
+	plan := p.send(RoleSource, handover.Hello)
+	return &plan
+}
+
 // throttle decides whether the source is to be slowed down. While it is, the
 // pace only grows longer: a shorter one would let the lag that it closes come again.
 func (p *planner) throttle(f Forecast) {
@@ -71,11 +103,15 @@ func (p *planner) throttle(f Forecast) {
 	case p.pace() > 0 && p.Now.Sub(t.ChangedAt.Time) < paceSeen:
 		return
 	}
-	pace := f.Pace(p.kept(), p.Policy.Pace, p.Policy.CatchUp)
+	p.keepPace(f.Pace(p.kept(), p.Policy.Pace, p.Policy.CatchUp))
+}
+
+// keepPace has the source keep a pace from now on, if it is longer than the one it is to keep.
+func (p *planner) keepPace(pace time.Duration) {
 	if pace <= p.pace() {
 		return
 	}
-	at := metav1.NewMicroTime(p.Now)
+	t, at := p.status.Throttle, metav1.NewMicroTime(p.Now)
 	if t == nil {
 		t = &v1alpha1.Throttle{Since: at}
 		p.status.Throttle = t
@@ -100,7 +136,7 @@ func (p *planner) unthrottle() {
 // pace is what the source is to keep now; 0: none.
 func (p *planner) pace() time.Duration {
 	t := p.status.Throttle
-	if p.status.Phase != v1alpha1.PhaseReplaying || t == nil || t.EndedAt != nil || p.givingUp() {
+	if t == nil || t.EndedAt != nil || p.givingUp() {
 		return 0
 	}
 	return time.Duration(t.PaceMillis) * time.Millisecond

@@ -80,7 +80,7 @@ func TestThrottle(t *testing.T) {
 			}
 		}},
 		{name: "it does not catch up soon", change: lagging, action: tell, check: pace(40)},
-		{name: "it was looked at too shortly", change: all(lagging, func(f *migration.Facts) { f.Samples[0].At = f.Now.Add(-100 * time.Millisecond) }), phase: v1alpha1.PhaseReplaying, check: pace(0)},
+		{name: "it was looked at too shortly", change: all(lagging, func(f *migration.Facts) { f.Samples[0].At = f.Now.Add(-99 * time.Millisecond) }), phase: v1alpha1.PhaseReplaying, check: pace(0)},
 		{name: "the rate of the copy is not known", change: all(lagging, func(f *migration.Facts) { f.Target.Report.Status.Rate = 0 }), phase: v1alpha1.PhaseReplaying, check: pace(0)},
 		{name: "spec.throttle is Never", change: all(lagging, func(f *migration.Facts) { f.Object.Spec.Throttle = v1alpha1.ThrottleNever }), phase: v1alpha1.PhaseReplaying, check: pace(0)},
 		{name: "it is told that it is to", change: all(lagging, throttling(time.Second), told), phase: v1alpha1.PhaseReplaying, check: pace(40)},

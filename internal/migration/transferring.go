@@ -35,6 +35,9 @@ func (p *planner) transferring() Plan {
 		return p.giveUp(c.Reason, "push: "+c.Message)
 	case c.Status != metav1.ConditionTrue:
 		p.retrying(v1alpha1.ConditionTransferred, c)
+		if plan := p.beforehand(); plan != nil {
+			return *plan
+		}
 		if plan := p.early(); plan != nil {
 			return *plan
 		}

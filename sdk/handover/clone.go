@@ -14,7 +14,7 @@ func (in *Instance) Clone() *Instance {
 	c.buffer = slices.Clone(in.buffer)
 	c.entries = slices.Clone(in.entries)
 	c.ended = slices.Clone(in.ended)
-	c.rate.samples = slices.Clone(in.rate.samples)
+	c.rate.samples, c.effort.samples = slices.Clone(in.rate.samples), slices.Clone(in.effort.samples)
 	c.items, c.running = twins(in.items), twins(in.running)
 	c.ahead = maps.Clone(in.ahead)
 	c.finished = in.finished.clone()

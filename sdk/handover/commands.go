@@ -219,6 +219,12 @@ func (in *Instance) Status() Status {
 		PauseMillis: in.pause.Milliseconds(),
 		PaceMillis:  in.paced().Milliseconds(),
 	}
+	switch {
+	case in.state == Replaying:
+		s.Rate = in.effort.perSecond()
+	case in.Owner() && in.cfg.Concurrency <= 1:
+		s.Capacity = in.effort.perSecond()
+	}
 	if in.nameless {
 		s.Identity = IdentityNone
 	}

@@ -107,18 +107,18 @@ type Instance struct {
 	returnedAt  time.Duration // of the first entry returned since the last one confirmed
 
 	// the target's side
-	reading        bool
-	entries        []Entered       // read and not begun, in order of number
-	read           uint64          // number of the last entry read on this connection
-	gapAt          time.Duration   // when a missing number has been missing for too long
-	ahead          map[uint64]bool // begun, beyond number: keys overtake each other
-	tag, credited  uint64          // of the last entry read, and of the last given credit for
-	busy, busyFrom time.Duration   // time spent applying; since when it is not counted
-	take           takeover
-	ceded          bool // END_REPLAY says Released
+	reading       bool
+	entries       []Entered       // read and not begun, in order of number
+	read          uint64          // number of the last entry read on this connection
+	gapAt         time.Duration   // when a missing number has been missing for too long
+	ahead         map[uint64]bool // begun, beyond number: keys overtake each other
+	tag, credited uint64          // of the last entry read, and of the last given credit for
+	take          takeover
+	ceded         bool // END_REPLAY says Released
 
 	pace     pace
-	rate     rate
+	rate     rate          // of what the owner handles
+	effort   effort        // of handling, and of applying
 	deadline time.Duration // of the present state, 0: none
 	pollAt   time.Duration
 	heldFor  time.Duration // when a newcomer gives up waiting for a decision

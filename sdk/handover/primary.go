@@ -72,6 +72,9 @@ func (in *Instance) beginNext() {
 		}
 		keys[d.Key] = true
 		it := &Item{Queue: d.Queue, Identity: d.Identity, Key: d.Key, Payload: d.Payload, tag: d.Tag}
+		if len(in.running) == 0 {
+			in.effort.begins(in.now)
+		}
 		in.running, in.pace.begun = append(in.running, it), in.now
 		in.emit(Begin{Item: it})
 	}
@@ -92,6 +95,8 @@ func (in *Instance) handled(ev Handled) {
 		return
 	}
 	in.number++
+	in.rate.observe(in.now, in.number)
+	in.effort.ended(in.now, in.number)
 	it := ev.Item
 	it.Number, it.Outcome, it.stage = in.number, ev.Outcome, publishes
 	in.items = append(in.items, it)

@@ -25,7 +25,6 @@ func (in *Instance) resume(answers CommandKind) {
 	in.pause = in.now - in.preparedAt
 	in.m.vouched = answers == Resume
 	in.confirmed = max(in.confirmed, in.number)
-	in.rate.reset()
 	in.renewLease()
 	in.report(ReportRelaying, answers)
 }

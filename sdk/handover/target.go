@@ -12,8 +12,7 @@ func (in *Instance) wakeRestored() {
 	in.drop()
 	in.state, in.deadline = Restored, 0
 	in.buffer, in.entries, in.items, in.running = nil, nil, nil, nil
-	in.rate.reset()
-	in.busy = 0
+	in.effort = effort{}
 	in.renewLease()
 }
 
@@ -94,7 +93,7 @@ func (in *Instance) apply(e Entered) {
 	h := e.Header
 	it := &Item{Number: h.Number, Queue: h.Queue, Identity: h.Identity, Key: e.Key, Payload: e.Payload, expect: h.Outcome}
 	if len(in.running) == 0 {
-		in.busyFrom = in.now
+		in.effort.begins(in.now)
 	}
 	in.running = append(in.running, it)
 	in.countBegun(h.Number)
@@ -149,9 +148,7 @@ func (in *Instance) applied(ev Handled) {
 	if ev.Outcome != Requeued {
 		in.finished.add(it.Queue, it.Identity, ev.Outcome)
 	}
-	in.busy += in.now - in.busyFrom
-	in.busyFrom = in.now
-	in.rate.observe(in.busy, in.done())
+	in.effort.ended(in.now, in.done())
 }
 
 // atEnd is END_REPLAY: if the state is the source's, the target takes over.

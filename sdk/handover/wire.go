@@ -206,10 +206,14 @@ type Status struct {
 	Number uint64 `json:"number"`
 	// Confirmed is the number of the last entry confirmed by the broker.
 	Confirmed uint64 `json:"confirmed,omitempty"`
-	// Rate is the measured rate of handling (Relaying), or of replaying
-	// (Replaying) per second of the time in which there was something to apply, in
-	// messages per second; zero while unknown.
+	// Rate is the measured rate of handling, or of replaying (Replaying) per
+	// second of the time in which there was something to apply, in messages per
+	// second; zero while unknown.
 	Rate float64 `json:"rate,omitempty"`
+	// Capacity is the owner's rate of handling per second of the time in which a
+	// handler ran, in messages per second: what a copy can replay at. Zero while unknown,
+	// and for several handlers at once, of which fewer may have run than could.
+	Capacity float64 `json:"capacity,omitempty"`
 	// PauseMillis is how long the last checkpoint kept handlers from
 	// starting: from PREPARE's receipt to RESUME's, freeze included.
 	PauseMillis int64 `json:"pauseMillis,omitempty"`
