@@ -42,9 +42,10 @@ func (p *planner) checkpointing() Plan {
 // sandbox, volumes and image while the source is dumped and shipped, and the shim
 // waits for the checkpoint. nil: it is there, or its owner makes it.
 func (p *planner) early() *Plan {
+	_, asked := p.sent(RoleSource, handover.Prepare)
 	switch {
-	case p.Checkpoint != nil && p.Checkpoint.Attempt == p.status.Attempt:
-		return nil // the source waits to go on: that comes first
+	case asked && p.status.Phase == v1alpha1.PhaseCheckpointing, p.Checkpoint != nil && p.Checkpoint.Attempt == p.status.Attempt:
+		return nil // the source stands still, or is about to: that it goes on comes first
 	case p.sequential():
 	case waitedInVain(p.Target.Pod, p.status.Container) && p.Target.Pod.DeletionTimestamp == nil && p.placed(p.Target.Pod):
 		// The kubelet would let more and more time pass before it starts the container
@@ -61,10 +62,17 @@ func (p *planner) early() *Plan {
 		if p.status.Attempt == 0 { // told with the attempt's beginning, not in a write of its own
 			p.set(v1alpha1.ConditionRestored, metav1.ConditionFalse, ReasonWaiting, "the target pod %q is made, and waits for the checkpoint", p.status.TargetPodName)
 		}
-	case p.status.Hop > 1:
-		if plan := p.clearHome(); plan != nil && plan.Action != nil {
-			return plan
-		}
+	default:
+		return p.clearEarly()
+	}
+	return nil
+}
+
+// clearEarly has the pod that the state has left go before there is anything to
+// restore, so that its owner makes it again meanwhile. nil: there is nothing to do for it now.
+func (p *planner) clearEarly() *Plan {
+	if plan := p.clearHome(); p.status.Hop > 1 && plan != nil && plan.Action != nil {
+		return plan
 	}
 	return nil
 }
@@ -107,6 +115,10 @@ func (p *planner) buffer() *Plan {
 			},
 		})
 		return &plan
+	}
+	// Under the hold whoever starts in its place takes nothing.
+	if plan := p.clearEarly(); plan != nil {
+		return plan
 	}
 	if !p.Done[StepReplayQueue] {
 		plan := p.act(CreateReplayQueue{Queue: p.replayQueue()})

@@ -1,0 +1,52 @@
+package migration_test
+
+import (
+	"testing"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"ms2m.dev/ms2m/api/v1alpha1"
+	"ms2m.dev/ms2m/internal/migration"
+	"ms2m.dev/ms2m/internal/owner"
+	"ms2m.dev/ms2m/sdk/handover"
+)
+
+// TestWayBack: the pod that the state has left makes room for the one that it goes back
+// to as soon as that can take nothing, but not while the source stands still.
+func TestWayBack(t *testing.T) {
+	back := func(change ...func(*corev1.Pod)) change {
+		return func(f *migration.Facts) {
+			st, at := &f.Object.Status, metav1.NewTime(now)
+			st.Hop, st.SourcePodName, st.TargetPodName, st.TargetPodUID = 2, "counter-abc", "counter", ""
+			st.Owner = &v1alpha1.WorkloadReference{Kind: string(owner.StatefulSet), Name: "counter", UID: ownerUID, Revision: revision}
+			f.Object.Spec.SourcePod.Name, f.Owner = "counter", workload(owner.StatefulSet)
+			f.Source.Pod = pod("counter-abc", sourceUID, "node-b")
+			if f.Source.Report.Status.Migration != "" {
+				f.Source.Report.Status.Migration += "-2"
+			}
+			f.Target.Pod, f.Target.Report = pod("counter", "left", "node-a"), nil
+			f.Target.Pod.DeletionTimestamp, f.Target.Pod.Status.Phase = &at, corev1.PodSucceeded
+			f.Target.Pod.Status.ContainerStatuses[0].State = corev1.ContainerState{Terminated: &corev1.ContainerStateTerminated{}}
+			for _, c := range change {
+				c(f.Target.Pod)
+			}
+		}
+	}
+	ends := func(p *corev1.Pod) { p.Status.Phase = corev1.PodRunning }
+	held := func(f *migration.Facts) { f.Done[migration.StepHolds] = true }
+	run(t, v1alpha1.PhaseCheckpointing, []row{
+		{name: "the hold first: whoever starts in its place takes nothing", change: back(), action: "SetHolds"},
+		{name: "then it goes", change: all(back(), held), action: "DeletePod"},
+		{name: "its process still ends: the queue is not kept waiting", change: all(back(ends), held), action: "CreateReplayQueue"},
+		{name: "later, too", change: all(stands, back()), action: "DeletePod"},
+		{name: "but not after PREPARE", change: all(attempt, back())},
+		{name: "nor while the source stands still", change: all(attempt, source(handover.Paused), back()), action: "Checkpoint"},
+		{name: "nor before it goes on", change: all(checkpointed(nil), source(handover.Paused), back())},
+	})
+	run(t, v1alpha1.PhaseTransferring, []row{
+		{name: "while the checkpoint is on its way", change: all(func(f *migration.Facts) {
+			f.Source.Sent, f.Push = said(handover.Prepare, handover.Resume), leg("", "", "")
+		}, back()), action: "DeletePod"},
+	})
+}
