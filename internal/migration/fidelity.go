@@ -45,7 +45,7 @@ var Differences = []Difference{
 	{"metadata.annotations[migration.ms2m.dev/container]", "tells the shim what to restore"},
 	{"metadata.annotations[migration.ms2m.dev/handover]", "tells the hop that the pod was made for"},
 	{"metadata.annotations[migration.ms2m.dev/base-name]", "keeps names from growing from move to move"},
-	{"metadata.annotations[controller.kubernetes.io/pod-deletion-cost]", "the source's is set to the lowest at the hand-over, so that the ReplicaSet removes it; the copy's is what the source's was"},
+	{"metadata.annotations[controller.kubernetes.io/pod-deletion-cost]", "if the ReplicaSet has other pods the source's is set to the lowest at the hand-over, so that it removes that one; the copy's is what the source's was"},
 	{"metadata.annotations[kubectl.kubernetes.io/last-applied-configuration]", "of the source; kubectl apply would take the copy for it"},
 	{"metadata.annotations[cni.projectcalico.org/containerID]", "a note of the network on the source"},
 	{"metadata.annotations[cni.projectcalico.org/podIP]", "a note of the network on the source"},

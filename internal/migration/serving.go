@@ -101,7 +101,7 @@ func (p *planner) join() *Plan {
 	leaving := p.present(RoleSource) && source.DeletionTimestamp == nil
 	switch {
 	case p.is(v1alpha1.ConditionAdopted):
-	case leaving && source.Annotations[corev1.PodDeletionCost] != LeastCost:
+	case leaving && source.Annotations[corev1.PodDeletionCost] != LeastCost && !p.alone(source):
 		return p.expend(source)
 	case !p.present(RoleSource) && p.expendable() != nil:
 		return p.expend(p.expendable())
@@ -134,6 +134,14 @@ func (p *planner) join() *Plan {
 		return &plan
 	}
 	return nil
+}
+
+// alone reports whether the ReplicaSet has nobody but the source to choose from beside
+// the copy. To annotate the source then would only have its kubelet look at it, and a kubelet
+// that has just looked at a pod takes up to a second to begin with its end (generic PLEG).
+func (p *planner) alone(source *corev1.Pod) bool {
+	return p.Owner != nil && p.Owner.Replicas == 1 && p.Owner.Surplus <= 0 && len(p.Newcomers) == 0 &&
+		source.Annotations[corev1.PodDeletionCost] != MostCost
 }
 
 // newcomerLeaves reports whether a newcomer is being deleted.
