@@ -43,8 +43,9 @@ func (p *planner) checkpointing() Plan {
 // waits for the checkpoint. nil: it is there, or its owner makes it.
 func (p *planner) early() *Plan {
 	_, asked := p.sent(RoleSource, handover.Prepare)
+	answered := p.Checkpoint != nil && p.Checkpoint.Attempt == p.status.Attempt
 	switch {
-	case asked && p.status.Phase == v1alpha1.PhaseCheckpointing, p.Checkpoint != nil && p.Checkpoint.Attempt == p.status.Attempt:
+	case p.status.Phase == v1alpha1.PhaseCheckpointing && (asked || answered):
 		return nil // the source stands still, or is about to: that it goes on comes first
 	case p.sequential():
 	case waitedInVain(p.Target.Pod, p.status.Container) && p.Target.Pod.DeletionTimestamp == nil && p.placed(p.Target.Pod):

@@ -62,6 +62,11 @@ func (p *planner) calling() Plan {
 	if dumped && p.ours(RoleSource) && p.state(RoleSource) == handover.Paused && p.Source.Report.Status.Attempt == int(p.status.Attempt) {
 		return p.ask(RoleSource, handover.Resume, time.Time{}, "the kubelet's answer")
 	}
+	if !dumped {
+		if plan := p.clearEarly(); plan != nil {
+			return *plan
+		}
+	}
 	return p.wait(time.Time{}, "the kubelet's answer")
 }
 
