@@ -139,8 +139,10 @@ func (p *planner) join() *Plan {
 // alone reports whether the ReplicaSet has nobody but the source to choose from beside
 // the copy. To annotate the source then would only have its kubelet look at it, and a kubelet
 // that has just looked at a pod takes up to a second to begin with its end (generic PLEG).
+// That it has one too many says nothing: the cache may show the copy among its pods
+// before it shows the copy's owner.
 func (p *planner) alone(source *corev1.Pod) bool {
-	return p.Owner != nil && p.Owner.Replicas == 1 && p.Owner.Surplus <= 0 && len(p.Newcomers) == 0 &&
+	return p.Owner != nil && p.Owner.Replicas == 1 && len(p.Newcomers) == 0 &&
 		source.Annotations[corev1.PodDeletionCost] != MostCost
 }
 

@@ -32,7 +32,7 @@ func TestJoin(t *testing.T) {
 	run(t, v1alpha1.PhaseFinalizing, []row{
 		{name: "nobody else", change: joins(), action: "Adopt"},
 		{name: "a sibling", change: joins(func(f *migration.Facts) { f.Owner.Replicas = 2 }), action: "Expend"},
-		{name: "one that is too many", change: joins(func(f *migration.Facts) { f.Owner.Surplus = 1 }), action: "Expend"},
+		{name: "the copy is counted, and its owner not seen yet", change: joins(func(f *migration.Facts) { f.Owner.Surplus = 1 }), action: "Adopt"},
 		{name: "a newcomer", change: joins(func(f *migration.Facts) { f.Newcomers = []corev1.Pod{*pod("counter-new", "new", "node-a")} }), action: "Expend"},
 		{name: "a source that is as dear as the copy", change: joins(func(f *migration.Facts) {
 			f.Source.Pod.Annotations = map[string]string{corev1.PodDeletionCost: migration.MostCost}
