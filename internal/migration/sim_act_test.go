@@ -18,9 +18,7 @@ import (
 
 // act does an action, and checks what must hold when it is done.
 func (w *world) act(a migration.Action) {
-	s, says := a.(migration.Send)
-	_, room := a.(migration.DeletePod) // for the pod of the way back
-	if w.calling != nil && !(says && (s.Command.Kind == handover.Resume || s.Command.Kind == handover.Hello)) && !(room && w.object.Status.Hop > 1) {
+	if w.calling != nil && !w.allowedInCall(a) {
 		w.violated("%s while the kubelet is being called", migration.Name(a))
 	}
 	switch a := a.(type) {
@@ -57,6 +55,17 @@ func (w *world) act(a migration.Action) {
 	default:
 		w.actOnPod(a)
 	}
+}
+
+// allowedInCall reports whether an action may be done while the kubelet is being called.
+func (w *world) allowedInCall(a migration.Action) bool {
+	switch a := a.(type) {
+	case migration.Send:
+		return a.Command.Kind == handover.Resume || a.Command.Kind == handover.Hello
+	case migration.DeletePod: // makes room for the pod of the way back
+		return w.object.Status.Hop > 1
+	}
+	return false
 }
 
 // kept notes a violation if the state is nowhere else than in what goes.
