@@ -86,8 +86,8 @@ const (
 	ThrottleNever      ThrottlePolicy = "Never"
 )
 
-// Throttle is how the source was slowed down during the replay, so that the copy
-// catches up before the source has to stand still.
+// Throttle is how the source was slowed down, during the replay and before it if
+// that could be foreseen, so that the copy catches up before the source has to stand still.
 type Throttle struct {
 	// since is when it was asked for a pace, the last time that it kept none.
 	Since metav1.MicroTime `json:"since"`

@@ -47,7 +47,7 @@ type StatefulMigrationSpec struct {
 	ReplayCutoffSeconds int32 `json:"replayCutoffSeconds,omitempty"`
 
 	// throttle says whether the source may be slowed down while the copy catches up:
-	// WhenBehind, if the copy would not by itself within a second or so, or Never.
+	// WhenBehind, if the copy would not by itself within half a second or so, or Never.
 	// A source that is slowed down begins messages some tens of milliseconds apart; what arrives
 	// meanwhile waits in the queue, as it would if the source were frozen.
 	// By default what the MigrationPolicy of the pod says, else WhenBehind.
