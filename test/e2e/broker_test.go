@@ -8,6 +8,9 @@ import (
 	"testing"
 	"time"
 
+	"k8s.io/apimachinery/pkg/api/resource"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/utils/ptr"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"ms2m.dev/ms2m/api/v1alpha1"
@@ -98,15 +101,34 @@ func TestBrokerRestart(t *testing.T) {
 	}
 }
 
+// slowNetwork bounds what the checkpoint of a counter may take of the network: each of its
+// two ways then lasts for seconds, however idle the machine is, and also when it is so busy
+// that what interrupts it comes late.
+func slowNetwork(ctx context.Context, t *testing.T, instance string) {
+	t.Helper()
+	policy := &v1alpha1.MigrationPolicy{ObjectMeta: metav1.ObjectMeta{Name: instance}}
+	policy.Spec.Selectors.PodSelector = map[string]string{"app.kubernetes.io/instance": instance}
+	policy.Spec.Bounds.BandwidthPerMigration = ptr.To(resource.MustParse("12Mi"))
+	if err := lab.Client.Create(ctx, policy); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := lab.Client.Delete(context.WithoutCancel(ctx), policy); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
 // interrupted migrates a counter, does something to it in phases, and asserts
 // that it was done in these phases, that the migration is completed and that nothing
 // is missing. An output may be repeated, and can be told.
 func interrupted(ctx context.Context, t *testing.T, cfg harness.CounterConfig, in []v1alpha1.MigrationPhase,
 	interrupt func(*harness.Flow, *v1alpha1.StatefulMigration) bool) {
 	t.Helper()
-	// Big and slow enough for every phase to last: the checkpoint takes its time,
+	// Big and slow enough for every phase to last: the checkpoint and its way take their time,
 	// the copy has not caught up when the phase is seen, nor when the source is frozen.
 	cfg.Work, cfg.BallastMB = 5*time.Millisecond, 48
+	slowNetwork(ctx, t, cfg.Name)
 	flow := startFlow(ctx, t, harness.FlowConfig{CounterConfig: cfg, Rate: 100, Producers: 3})
 	m := create(ctx, t, flow, func(m *v1alpha1.StatefulMigration) { m.Spec.ReplayCutoffSeconds = 1 })
 	done := map[v1alpha1.MigrationPhase]time.Time{}
