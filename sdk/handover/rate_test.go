@@ -17,7 +17,7 @@ func handles(concurrency int, every, work, long time.Duration) Status {
 		for _, e := range in.Step(now, Delivered{Tag: uint64(i), Identity: fmt.Sprint(i)}) {
 			if b, ok := e.(Begin); ok {
 				in.Step(now+work, Handled{Item: b.Item, Outcome: Done})
-				in.Step(now+work, OutputsConfirmed{Item: b.Item})
+				in.Step(now+work, OutputsConfirmed(b))
 			}
 		}
 	}
