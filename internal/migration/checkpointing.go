@@ -72,7 +72,10 @@ func (p *planner) early() *Plan {
 // clearEarly has the pod that the state has left go before there is anything to
 // restore, so that its owner makes it again meanwhile. nil: there is nothing to do for it now.
 func (p *planner) clearEarly() *Plan {
-	if plan := p.clearHome(); p.status.Hop > 1 && plan != nil && plan.Action != nil {
+	if p.status.Hop <= 1 {
+		return nil
+	}
+	if plan := p.clearHome(); plan != nil && plan.Action != nil {
 		return plan
 	}
 	return nil

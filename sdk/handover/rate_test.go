@@ -44,6 +44,24 @@ func TestCapacity(t *testing.T) {
 	}
 }
 
+// TestRateOfAnIdleSource: what a source did long ago is not what it does, when it is
+// asked to go on after its checkpoint.
+func TestRateOfAnIdleSource(t *testing.T) {
+	b := newBench(t, 1)
+	for i := range 50 {
+		b.now += 10 * time.Millisecond
+		b.more(fmt.Sprint("m-", i))
+	}
+	if s := b.p.in.Status(); math.Abs(s.Rate-100) > 5 {
+		t.Fatalf("%.1f/s while it works", s.Rate)
+	}
+	b.now += time.Minute
+	b.reach(Paused)
+	if r := b.do(b.p, Resume); r.Kind != ReportRelaying || r.Status.Rate > 2 {
+		t.Fatalf("%s with %.1f/s", r.Kind, r.Status.Rate)
+	}
+}
+
 // TestRateIsBounded: however many are counted, a rate keeps no more samples.
 func TestRateIsBounded(t *testing.T) {
 	var r rate

@@ -26,6 +26,7 @@ func (in *Instance) resume(answers CommandKind) {
 	in.m.vouched = answers == Resume
 	in.confirmed = max(in.confirmed, in.number)
 	in.renewLease()
+	in.rate.observe(in.now, in.number) // else one that has long been idle tells what it did before
 	in.report(ReportRelaying, answers)
 }
 
