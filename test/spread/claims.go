@@ -20,7 +20,10 @@ type claims struct {
 	tests []string
 }
 
-const passed = "PASS"
+const (
+	passed    = "PASS"
+	lastLines = 30 // of a test that has not passed
+)
 
 func newClaims(dir string, tests []string) (*claims, error) {
 	return &claims{dir, tests}, os.WriteFile(filepath.Join(dir, "tests"), []byte(strings.Join(tests, "\n")), 0o600)
@@ -50,7 +53,8 @@ func (c *claims) done(test, result string, took time.Duration) error {
 	return os.WriteFile(filepath.Join(c.dir, test+".result"), []byte(line), 0o600)
 }
 
-// report lists what became of each test, and returns those that have not passed.
+// report lists what became of each test, and returns those that have not passed. The
+// ends of what these printed come last: of a long log often only the end is kept.
 func (c *claims) report(w io.Writer) (bad []string) {
 	for _, test := range c.tests {
 		line, err := os.ReadFile(filepath.Join(c.dir, test+".result"))
@@ -62,8 +66,17 @@ func (c *claims) report(w io.Writer) (bad []string) {
 		}
 		fmt.Fprintln(w, string(line))
 	}
+	for _, test := range bad {
+		if printed, err := os.ReadFile(c.printed(test)); err == nil {
+			lines := strings.SplitAfter(strings.TrimRight(string(printed), "\n"), "\n")
+			fmt.Fprintf(w, "--- the end of %s\n%s\n", test, strings.Join(lines[max(0, len(lines)-lastLines):], ""))
+		}
+	}
 	return bad
 }
+
+// printed is the file of what a test prints.
+func (c *claims) printed(test string) string { return filepath.Join(c.dir, test+".printed") }
 
 // work runs tests, one after the other, until all are taken. A test that fails
 // does not keep the others from being run.
@@ -77,17 +90,31 @@ func work(ctx context.Context, dir string, program []string) error {
 		if test == "" || err != nil {
 			return err
 		}
-		start := time.Now()
-		cmd := exec.CommandContext(ctx, program[0], append([]string{"-test.run", "^" + test + "$"}, program[1:]...)...)
-		cmd.Stdout, cmd.Stderr = os.Stdout, os.Stderr
-		result := passed
-		if err := cmd.Run(); err != nil {
-			result = "FAIL"
-			fmt.Fprintf(os.Stderr, "%s: %v\n", test, err)
-		}
-		if err := c.done(test, result, time.Since(start)); err != nil {
+		if err := c.run(ctx, test, program); err != nil {
 			return err
 		}
 	}
 	return ctx.Err()
+}
+
+// run runs a test and keeps its result.
+func (c *claims) run(ctx context.Context, test string, program []string) error {
+	printed, err := os.Create(c.printed(test))
+	if err != nil {
+		return err
+	}
+	defer printed.Close()
+	start := time.Now()
+	cmd := exec.CommandContext(ctx, program[0], append([]string{"-test.run", "^" + test + "$"}, program[1:]...)...)
+	// One and the same writer: exec then never writes from two goroutines.
+	out := io.MultiWriter(os.Stdout, printed)
+	cmd.Stdout, cmd.Stderr = out, out
+	// What a test leaves running keeps its output open: that is a failure, not a wait.
+	cmd.WaitDelay = 10 * time.Second
+	result := passed
+	if err := cmd.Run(); err != nil {
+		result = "FAIL"
+		fmt.Fprintf(out, "%s: %v\n", test, err)
+	}
+	return c.done(test, result, time.Since(start))
 }

@@ -58,7 +58,7 @@ func TestNext(t *testing.T) {
 }
 
 // TestWork: one test fails, the others are run all the same; one that was not
-// run has not passed.
+// run has not passed. What the failed one printed last is told again at the end.
 func TestWork(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
@@ -70,7 +70,7 @@ func TestWork(t *testing.T) {
 		t.Fatal(err) // by a lab that died
 	}
 	program := filepath.Join(t.TempDir(), "program")
-	script := "#!/bin/sh\n[ \"$1 $3\" = '-test.run -x' ] && [ \"$2\" != '^TestB$' ]\n"
+	script := "#!/bin/sh\nseq 40; [ \"$1 $3\" = '-test.run -x' ] && [ \"$2\" != '^TestB$' ]\n"
 	if err := os.WriteFile(program, []byte(script), 0o700); err != nil {
 		t.Fatal(err)
 	}
@@ -82,7 +82,11 @@ func TestWork(t *testing.T) {
 		t.Errorf("not passed: %v", bad)
 	}
 	lines := regexp.MustCompile(`\d+s`).ReplaceAllString(out.String(), "0s")
-	if want := "PASS TestA (0s)\nFAIL TestB (0s)\nPASS TestC (0s)\nNOT RUN TestD\n"; lines != want {
+	want := "PASS TestA (0s)\nFAIL TestB (0s)\nPASS TestC (0s)\nNOT RUN TestD\n--- the end of TestB\n"
+	for i := 12; i <= 40; i++ {
+		want += fmt.Sprintf("%d\n", i)
+	}
+	if want += "TestB: exit status 1\n"; lines != want {
 		t.Errorf("%s, want %s", lines, want)
 	}
 }
