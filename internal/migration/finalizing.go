@@ -88,17 +88,18 @@ func (p *planner) noteLive() {
 		pause := p.Now.Sub(from).Milliseconds()
 		p.status.Pauses.HandoverMillis = &pause
 		p.positions().Target = int64(p.Target.Report.Status.Number)
-		p.noteEnd()
 		p.set(v1alpha1.ConditionReplayed, metav1.ConditionTrue, ReasonDone, "the copy has applied everything up to END_REPLAY")
 		p.status.Lag = &v1alpha1.Lag{Seconds: "0.000"}
 		if len(p.status.Series) > 0 {
 			p.record(Forecast{Arrival: -1, Replay: -1}, true)
 		}
 	}
+	p.noteEnd()
 }
 
 // noteEnd takes note of the number in END_REPLAY, which the source has told if
-// it is frozen or retired.
+// it is frozen or retired. The target's LIVE may be heard before the source's FROZEN:
+// they come over two connections.
 func (p *planner) noteEnd() {
 	if s := p.state(RoleSource); p.ours(RoleSource) && (s == handover.Frozen || s == handover.Retired) {
 		p.positions().End = int64(p.Source.Report.Status.Number)

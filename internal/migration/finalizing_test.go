@@ -38,6 +38,19 @@ func TestFinalizing(t *testing.T) {
 				t.Errorf("pause %d", *p.Status.Pauses.HandoverMillis)
 			}
 		}},
+		{name: "live, and FROZEN was not heard", change: all(source(handover.Relaying), live), action: "Send RETIRE to the source", check: func(t *testing.T, p migration.Plan) {
+			if p.Status.Positions.End != 0 {
+				t.Errorf("%+v", p.Status.Positions)
+			}
+		}},
+		{name: "… but is later", change: all(source(handover.Retired), live, func(f *migration.Facts) {
+			pause := int64(90)
+			f.Object.Status.Pauses = &v1alpha1.Pauses{HandoverMillis: &pause}
+		}), action: "DeletePod", check: func(t *testing.T, p migration.Plan) {
+			if p.Status.Positions == nil || p.Status.Positions.End != 40 {
+				t.Errorf("%+v", p.Status.Positions)
+			}
+		}},
 		{name: "deleted, but live", change: all(frozen, live, deleted), action: "Send RETIRE to the source"},
 		{name: "COMMIT stands, the target may not know", change: all(frozen, func(f *migration.Facts) { f.Decision = migration.Committed })},
 		{name: "COMMIT stands, and nothing is heard for long", change: all(frozen, func(f *migration.Facts) {
