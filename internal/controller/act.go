@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
+	"sync"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -150,10 +152,8 @@ func (s *scope) setHolds(ctx context.Context, a migration.SetHolds) error {
 			consumers[queue] = q.Consumers
 		}
 	}
-	for _, key := range a.Keys {
-		if err := s.session.broker.SetHold(ctx, key, a.Hold); err != nil {
-			return err
-		}
+	if err := eachKey(a.Keys, func(key string) error { return s.session.broker.SetHold(ctx, key, a.Hold) }); err != nil {
+		return err
 	}
 	for _, queue := range a.Queues {
 		n := consumers[queue]
@@ -171,14 +171,28 @@ func (s *scope) setHolds(ctx context.Context, a migration.SetHolds) error {
 	return nil
 }
 
+// eachKey does something with the holds under all keys at once: each is a dozen
+// round trips, and they are in no order.
+func eachKey(keys []string, do func(string) error) error {
+	errs := make([]error, len(keys))
+	var all sync.WaitGroup
+	for i, key := range keys {
+		all.Go(func() { errs[i] = do(key) })
+	}
+	all.Wait()
+	i := slices.IndexFunc(errs, func(err error) bool { return err != nil })
+	if i < 0 {
+		return nil
+	}
+	return errs[i] // one is enough: mostly all say the same
+}
+
 // removeMarks removes the holds before the decision: a process that still
 // found a hold without a decision would take it for a migration under way.
 func (s *scope) removeMarks(ctx context.Context, marks []migration.Marks) error {
 	for _, m := range marks {
-		for _, key := range m.Keys {
-			if err := s.session.broker.RemoveHold(ctx, key, m.Handover); err != nil {
-				return err
-			}
+		if err := eachKey(m.Keys, func(key string) error { return s.session.broker.RemoveHold(ctx, key, m.Handover) }); err != nil {
+			return err
 		}
 		if m.KeepDecision {
 			continue

@@ -29,9 +29,8 @@ type scope struct {
 const stale = 100 * time.Millisecond
 
 // run observes, plans and acts until there is nothing to do now. The status is
-// written before each action that it announces: see package migration.
+// written before each action that it announces, or else after it: see migration.Ahead.
 func (s *scope) run(ctx context.Context) (ctrl.Result, error) {
-	var last migration.Action
 	for range maxSteps {
 		facts, err := s.observe(ctx)
 		if err != nil {
@@ -40,6 +39,11 @@ func (s *scope) run(ctx context.Context) (ctrl.Result, error) {
 		plan, err := s.plan(ctx, facts)
 		if err != nil {
 			return settled(err)
+		}
+		wait := s.session.last.shown(plan.Action, s.Clock.Now())
+		ahead := migration.Ahead(plan.Action) && wait == 0
+		if ahead {
+			err = s.do(ctx, plan.Action)
 		}
 		if err := s.write(ctx, plan.Status); err != nil {
 			return settled(err)
@@ -51,24 +55,46 @@ func (s *scope) run(ctx context.Context) (ctrl.Result, error) {
 		case plan.Action == nil:
 			log.FromContext(ctx).V(1).Info("waiting", "for", plan.For, "until", plan.Until)
 			return s.until(plan.Until), nil
-		}
-		if reflect.DeepEqual(plan.Action, last) {
+		case wait > 0:
 			// The cache does not show yet what was done just now; it will wake us.
-			return ctrl.Result{RequeueAfter: stale}, nil
+			return ctrl.Result{RequeueAfter: wait}, nil
+		case !ahead:
+			err = s.do(ctx, plan.Action)
 		}
-		last = plan.Action
-		name := migration.Name(plan.Action)
-		if err := s.act(ctx, plan.Action); err != nil {
-			if done, result, err := s.failed(ctx, name, err); done {
+		if err != nil {
+			if done, result, err := s.failed(ctx, migration.Name(plan.Action), err); done {
 				return result, err
 			}
-			continue
-		}
-		if s.session.retry.action == name {
-			s.session.retry = retry{}
 		}
 	}
 	return ctrl.Result{RequeueAfter: time.Millisecond}, nil
+}
+
+// do does an action, and remembers it if it was done.
+func (s *scope) do(ctx context.Context, action migration.Action) error {
+	if err := s.act(ctx, action); err != nil {
+		return err
+	}
+	s.session.last = recent{action, s.Clock.Now()}
+	if s.session.retry.action == migration.Name(action) {
+		s.session.retry = retry{}
+	}
+	return nil
+}
+
+// recent is what was done last, and when.
+type recent struct {
+	action migration.Action
+	at     time.Time
+}
+
+// shown is how long a cache still has to show what was done before it is done again;
+// zero: it is something else, or the cache has had its time.
+func (r recent) shown(next migration.Action, now time.Time) time.Duration {
+	if next == nil || !reflect.DeepEqual(next, r.action) {
+		return 0
+	}
+	return max(0, stale-now.Sub(r.at))
 }
 
 // until asks to be called at a time.

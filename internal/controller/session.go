@@ -51,6 +51,7 @@ type session struct {
 
 	failure *migration.Error // a fatal one, for the planner
 	retry   retry
+	last    recent
 }
 
 // rival is another process that has claimed the migration after this one.

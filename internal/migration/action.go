@@ -145,6 +145,26 @@ func (DeleteReplayQueues) action() {}
 func (DeleteImage) action()        {}
 func (RemoveMarks) action()        {}
 
+// Ahead reports whether an action is done ahead of the write of the status that it was planned
+// with, and not after it. A write takes longer than most actions, and nobody needs
+// the record of one that asks, or that the next process does again without
+// harm because what it is planned from is recorded, or stands at the broker, already.
+func Ahead(a Action) bool {
+	switch a := a.(type) {
+	case VerifyImage, ReadDecision:
+		return true
+	case CreateTransfer:
+		// A push would leave an image that no status knows the attempt of.
+		return a.Spec.Direction == v1alpha1.TransferThaw || a.Spec.Direction == v1alpha1.TransferStage
+	case Send:
+		switch a.Command.Kind {
+		case handover.Hello, handover.StartReplay, handover.Retire:
+			return true
+		}
+	}
+	return false
+}
+
 // Name names an action for people, and tells one that failed from others.
 func Name(a Action) string {
 	if s, ok := a.(Send); ok {

@@ -96,7 +96,7 @@ func (p *planner) buffer() *Plan {
 		return nil
 	}
 	if !p.buffered() {
-		p.set(v1alpha1.ConditionBuffered, metav1.ConditionUnknown, ReasonPreparing, "holds and replay queue are being made")
+		p.intendBuffer()
 	}
 	if p.late(p.until(p.settings.Deadlines.CheckpointSeconds)) {
 		plan := p.giveUp(ReasonDeadline, p.overdue(v1alpha1.ConditionBuffered, "deadlines.checkpointSeconds"))
@@ -130,6 +130,10 @@ func (p *planner) buffer() *Plan {
 	}
 	p.set(v1alpha1.ConditionBuffered, metav1.ConditionTrue, ReasonDone, "holds and replay queue stand")
 	return nil
+}
+
+func (p *planner) intendBuffer() {
+	p.set(v1alpha1.ConditionBuffered, metav1.ConditionUnknown, ReasonPreparing, "holds and replay queue are being made")
 }
 
 // heldQueues are the queues whose slots are held if the source is their only
@@ -200,6 +204,7 @@ func (p *planner) nextAttempt(why *Error) Plan {
 	p.status.AttemptEpoch = p.status.Epoch
 	now := metav1.NewMicroTime(p.Now)
 	p.status.AttemptStartedAt = &now
+	p.set(v1alpha1.ConditionCheckpointed, metav1.ConditionFalse, ReasonPreparing, "attempt %d: the source goes to its safe point", p.status.Attempt)
 	return p.attend()
 }
 
@@ -254,7 +259,6 @@ func (p *planner) prepare() Plan {
 	if plan := p.attended(); plan != nil {
 		return *plan
 	}
-	p.set(v1alpha1.ConditionCheckpointed, metav1.ConditionFalse, ReasonPreparing, "attempt %d: the source goes to its safe point", p.status.Attempt)
 	return p.ask(RoleSource, handover.Prepare, deadline, "PREPARED of the source")
 }
 

@@ -203,12 +203,18 @@ func (p *planner) releasedOrGone() bool {
 	return p.state(RoleSource) == handover.Live
 }
 
-// outlast plans to wait for something that ends by itself.
+// outlast plans to wait for something that ends by itself. The status says for what only
+// if it takes long: most of it has ended before anybody could have read that.
 func (p *planner) outlast(what string) Plan {
+	until := p.abandonAt()
 	if p.committed() {
-		p.set(v1alpha1.ConditionSucceeded, metav1.ConditionUnknown, ReasonWaiting, "the target has taken over; waiting for %s", what)
+		if long := p.since().Add(p.Policy.Resend); p.late(long) {
+			p.set(v1alpha1.ConditionSucceeded, metav1.ConditionUnknown, ReasonWaiting, "the target has taken over; waiting for %s", what)
+		} else {
+			until = earlier(until, long)
+		}
 	}
-	return p.wait(p.abandonAt(), "%s", what)
+	return p.wait(until, "%s", what)
 }
 
 // abandonAt is when the migration ends whatever is left of it: its object is

@@ -72,6 +72,7 @@ func (p *planner) noteLive() {
 	if p.state(RoleTarget) != handover.Live {
 		return
 	}
+	p.noteRestored() // START_REPLAY goes ahead of its record: an earlier process may not have come to that
 	if p.status.Pauses == nil {
 		p.status.Pauses = &v1alpha1.Pauses{}
 	}
@@ -85,7 +86,12 @@ func (p *planner) noteLive() {
 		if sent, ok := p.sent(RoleSource, handover.Freeze); ok && sent.First.After(from) {
 			from = sent.First
 		}
-		pause := p.Now.Sub(from).Milliseconds()
+		// Its word is older than this look at it if a write was under way.
+		live := p.Now
+		if heard := p.Target.Heard; heard.After(from) && heard.Before(live) {
+			live = heard
+		}
+		pause := live.Sub(from).Milliseconds()
 		p.status.Pauses.HandoverMillis = &pause
 		p.positions().Target = int64(p.Target.Report.Status.Number)
 		p.set(v1alpha1.ConditionReplayed, metav1.ConditionTrue, ReasonDone, "the copy has applied everything up to END_REPLAY")

@@ -83,6 +83,7 @@ func (p *planner) beginHop() Plan {
 	} {
 		meta.RemoveStatusCondition(&st.Conditions, kind)
 	}
+	p.intendBuffer()
 	p.back(v1alpha1.PhaseCheckpointing)
 	// Everything that was observed is about the hop that has ended.
 	return Plan{Until: p.Now, For: "the next hop"}

@@ -14,7 +14,7 @@ import (
 
 // Plan is what a migration needs next.
 type Plan struct {
-	// Status is to be written, if it differs, before the action is done.
+	// Status is to be written, if it differs, before the action is done, or after it: see Ahead.
 	Status v1alpha1.StatefulMigrationStatus
 	// Action to do now; nil: nothing.
 	Action Action

@@ -35,6 +35,14 @@ func (w *world) step(how int) (ended bool) {
 		w.claimed = true
 	}
 	plan := migration.Next(w.facts())
+	ahead := migration.Ahead(plan.Action)
+	switch {
+	case how == diesBeforeTheRecord && !ahead || how == diesBeforeTheEffect && ahead:
+		w.crash()
+		return false
+	case ahead:
+		w.act(plan.Action)
+	}
 	if how == diesBeforeTheRecord {
 		w.crash()
 		return false
@@ -54,7 +62,7 @@ func (w *world) step(how int) (ended bool) {
 		w.crash()
 		return false
 	}
-	if plan.Action != nil {
+	if plan.Action != nil && !ahead {
 		w.act(plan.Action)
 	}
 	if how == diesAfterTheEffect {

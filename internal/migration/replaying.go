@@ -23,6 +23,9 @@ func (p *planner) replaying() Plan {
 	if plan := p.targetMute(); plan != nil {
 		return *plan
 	}
+	if p.state(RoleSource) == handover.Relaying && !p.takesOver() {
+		p.set(v1alpha1.ConditionReplayed, metav1.ConditionFalse, ReasonWaiting, "the copy catches up; the source goes on, so END_REPLAY is not written yet")
+	}
 	deadline := p.until(p.settings.Deadlines.ReplaySeconds)
 	if plan := p.startReplay(deadline); plan != nil {
 		return *plan
@@ -39,7 +42,6 @@ func (p *planner) replaying() Plan {
 		}
 		return p.wait(p.Now.Add(p.Policy.Poll), "the source to say where it stands")
 	}
-	p.set(v1alpha1.ConditionReplayed, metav1.ConditionFalse, ReasonWaiting, "the copy catches up; the source goes on, so END_REPLAY is not written yet")
 	silent := p.Target.silent(p.Now, p.Policy.Resend)
 	if silent {
 		p.unthrottle()

@@ -77,7 +77,7 @@ func (p *planner) restore(deadline time.Time) Plan {
 	}
 	switch p.state(RoleTarget) {
 	case handover.Restored, handover.Replaying:
-		p.set(v1alpha1.ConditionRestored, metav1.ConditionTrue, ReasonDone, "the copy answers in the pod %q on %q", pod.Name, p.status.TargetNode)
+		p.noteRestored()
 		p.enter(v1alpha1.PhaseReplaying)
 		if p.committed() {
 			return p.inherit()
@@ -85,12 +85,22 @@ func (p *planner) restore(deadline time.Time) Plan {
 		return p.replaying()
 	}
 	if staged.Status == metav1.ConditionTrue {
-		p.set(v1alpha1.ConditionRestored, metav1.ConditionFalse, ReasonWaiting, "the checkpoint is staged; the copy has not answered yet")
+		// A copy answers so soon that this is worth a write only if it does not.
+		if long := staged.LastTransitionTime.Add(p.Policy.Resend); p.late(long) {
+			p.set(v1alpha1.ConditionRestored, metav1.ConditionFalse, ReasonWaiting, "the checkpoint is staged; the copy has not answered yet")
+		} else {
+			deadline = earlier(deadline, long)
+		}
 	}
 	if plan := p.beforehand(); plan != nil {
 		return *plan
 	}
 	return p.wait(deadline, "the copy in %q to answer", pod.Name)
+}
+
+// noteRestored takes note that the copy answers.
+func (p *planner) noteRestored() {
+	p.set(v1alpha1.ConditionRestored, metav1.ConditionTrue, ReasonDone, "the copy answers in the pod %q on %q", p.status.TargetPodName, p.status.TargetNode)
 }
 
 // stageLeg is the leg that stages the checkpoint for a pod that has a node. Without

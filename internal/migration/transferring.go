@@ -45,10 +45,10 @@ func (p *planner) transferring() Plan {
 	case p.Push.Status.Image == nil || p.Push.Status.Image.Reference == "" || p.Push.Status.Image.Digest == "":
 		return p.giveUp(ReasonTransferFailed, "push: the agent named no image")
 	}
-	p.status.CheckpointImage = p.Push.Status.Image.DeepCopy()
-	if !p.Done[StepImageVerified(p.status.CheckpointImage.Reference)] {
-		return p.act(VerifyImage{Reference: p.status.CheckpointImage.Reference})
+	if reference := p.Push.Status.Image.Reference; !p.Done[StepImageVerified(reference)] {
+		return p.act(VerifyImage{Reference: reference})
 	}
+	p.status.CheckpointImage = p.Push.Status.Image.DeepCopy()
 	p.set(v1alpha1.ConditionTransferred, metav1.ConditionTrue, ReasonDone, "the checkpoint is %s (%.1f MiB)", p.status.CheckpointImage.Reference, float64(p.status.CheckpointImage.SizeBytes)/(1<<20))
 	p.enter(v1alpha1.PhaseRestoring)
 	return p.restoring()

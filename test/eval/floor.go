@@ -54,7 +54,7 @@ func (e *evaluation) measureFloor(ctx context.Context, f *report.Floor, round in
 			}
 		}
 		start, end, err := e.lab.EmptyPod(ctx, harness.CounterConfig{
-			Namespace: namespace, Name: fmt.Sprintf("empty-%s-%d-%d", e.series, round, i+1), Node: harness.NodeB,
+			Namespace: namespace, Name: fmt.Sprintf("empty-%s-%d-%d", e.series, round, i+1), Node: harness.NodeB, NoToken: !e.token,
 		})
 		if err != nil {
 			return fmt.Errorf("an empty pod: %w", err)

@@ -34,7 +34,7 @@ type options struct {
 	warm, after, timeout      time.Duration
 	floor                     int
 	active                    int
-	check                     bool
+	check, token              bool
 }
 
 // leastGap is a gap that is summed up: shorter ones there are without a migration.
@@ -79,6 +79,7 @@ func parse(arguments []string) (options, error) {
 	f.Uint64Var(&o.seed, "seed", 0, "of the order; 0: one is drawn")
 	f.IntVar(&o.ballast, "ballast", 24, "memory that the service carries, in `MiB`, but for -memory")
 	f.IntVar(&o.active, "active", 10, "`number` of migrations that the manager lets be active at a time; 0: no limit")
+	f.BoolVar(&o.token, "api-token", false, "the services' pods mount a token for the API, as pods do unless told otherwise")
 	f.IntVar(&o.cutoff, "cutoff", 120, "replayCutoffSeconds, in `seconds`")
 	f.DurationVar(&o.warm, "warm", 5*time.Second, "load before each move")
 	f.DurationVar(&o.after, "after", 3*time.Second, "load after it")

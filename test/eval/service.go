@@ -39,6 +39,7 @@ func (e *evaluation) start(ctx context.Context, c report.Case, name string) (*se
 		Change: func(p *corev1.PodTemplateSpec) {
 			env := &p.Spec.Containers[0].Env
 			*env = append(*env, corev1.EnvVar{Name: "BALLAST_MB", Value: strconv.Itoa(c.Ballast)})
+			p.Spec.AutomountServiceAccountToken = &e.token
 		},
 	}
 	var err error
@@ -59,7 +60,7 @@ func (e *evaluation) start(ctx context.Context, c report.Case, name string) (*se
 		s.url, err = e.lab.ClusterIP(ctx, set.Key())
 	default:
 		flow, failed := e.lab.StartFlow(ctx, harness.FlowConfig{
-			CounterConfig: harness.CounterConfig{Namespace: namespace, Name: name, Work: c.Work, BallastMB: c.Ballast},
+			CounterConfig: harness.CounterConfig{Namespace: namespace, Name: name, Work: c.Work, BallastMB: c.Ballast, NoToken: !e.token},
 			Rate:          c.Rate, Producers: from,
 		})
 		if failed != nil {

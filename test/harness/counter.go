@@ -12,6 +12,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/util/intstr"
+	"k8s.io/utils/ptr"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"ms2m.dev/ms2m/examples/counter/ledger"
@@ -39,6 +40,7 @@ type CounterConfig struct {
 	Reads           string        // who answers reads: default pass, the owner, which needs no readiness gate; see examples/counter
 	Queues          load.Kind     // default classic
 	Queue           string        // of another counter, to be shared; default one of its own
+	NoToken         bool          // its pod mounts no token for the API, which a counter never calls
 }
 
 // Counter is a counter with queues of its own.
@@ -117,6 +119,7 @@ func (c *Counter) pod() *corev1.Pod {
 		Spec: corev1.PodSpec{
 			NodeName:                      c.Node, // a selector would bind its copy, too
 			TerminationGracePeriodSeconds: &grace,
+			AutomountServiceAccountToken:  ptr.To(!c.NoToken),
 			Containers:                    []corev1.Container{container},
 		},
 	}

@@ -54,6 +54,9 @@ func controlPlane() ([]service.Service, error) {
 		},
 		{
 			Name: "kube-apiserver",
+			// Its garbage collector took a fifth of its time, of two cores that all nodes share.
+			// There is memory for four times the heap.
+			Env: []string{"GOGC=400"},
 			Command: []string{"kube-apiserver",
 				"--etcd-servers=http://127.0.0.1:2379",
 				"--service-cluster-ip-range=" + plan.ServiceCIDR,
