@@ -204,8 +204,14 @@ func (p *planner) nextAttempt(why *Error) Plan {
 	p.status.AttemptEpoch = p.status.Epoch
 	now := metav1.NewMicroTime(p.Now)
 	p.status.AttemptStartedAt = &now
-	p.set(v1alpha1.ConditionCheckpointed, metav1.ConditionFalse, ReasonPreparing, "attempt %d: the source goes to its safe point", p.status.Attempt)
+	if p.status.Attempt == 1 {
+		p.preparing()
+	} // else what became of the last one is to be read and told first
 	return p.attend()
+}
+
+func (p *planner) preparing() {
+	p.set(v1alpha1.ConditionCheckpointed, metav1.ConditionFalse, ReasonPreparing, "attempt %d: the source goes to its safe point", p.status.Attempt)
 }
 
 // settle gets the source out of an attempt that has ended without an image.
@@ -259,6 +265,7 @@ func (p *planner) prepare() Plan {
 	if plan := p.attended(); plan != nil {
 		return *plan
 	}
+	p.preparing()
 	return p.ask(RoleSource, handover.Prepare, deadline, "PREPARED of the source")
 }
 

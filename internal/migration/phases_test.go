@@ -188,6 +188,9 @@ func secondAttempt(t *testing.T, p migration.Plan) {
 	if p.Status.Attempt != 2 || s.Attempt != 2 || s.Direction != v1alpha1.TransferThaw || !s.KeepFrozen {
 		t.Errorf("attempt %d, transfer %+v", p.Status.Attempt, s)
 	}
+	if c := find(p.Status.Conditions, v1alpha1.ConditionCheckpointed); c == nil || c.Reason == migration.ReasonPreparing {
+		t.Errorf("nobody hears of what became of the first: %+v", c)
+	}
 }
 
 // refusal answers the command that was sent to the source.
