@@ -3,6 +3,7 @@ package controller_test
 import (
 	"context"
 	"slices"
+	"sync"
 	"testing"
 
 	"go.uber.org/mock/gomock"
@@ -25,13 +26,21 @@ func TestHeldQueues(t *testing.T) {
 		func(_ context.Context, queue string) (*broker.Queue, error) {
 			return &broker.Queue{Consumers: consumers[queue]}, nil
 		})
+	var mu sync.Mutex
 	var keys []string
 	r.broker.EXPECT().SetHold(gomock.Any(), gomock.Any(), gomock.Any()).AnyTimes().DoAndReturn(
-		func(_ context.Context, key string, _ handover.Hold) error { keys = append(keys, key); return nil })
+		func(_ context.Context, key string, _ handover.Hold) error {
+			mu.Lock()
+			defer mu.Unlock()
+			keys = append(keys, key)
+			return nil
+		})
 	r.broker.EXPECT().CreateReplayQueue(gomock.Any(), gomock.Any())
 	r.expectSend(handover.Hello, nil)
 	r.reconcile()
 	want := []string{uid, sourceUID, handover.PodSlot("ns", "counter"), handover.QueueSlot("inbox"), handover.QueueSlot("payments")}
+	slices.Sort(keys) // they are set at once
+	slices.Sort(want)
 	if !slices.Equal(keys, want) {
 		t.Errorf("holds %v, want %v", keys, want)
 	}
