@@ -133,8 +133,7 @@ func TestDeploymentChanges(t *testing.T) {
 			ctx := within(t, 4*time.Minute)
 			d := startDeployment(ctx, t, harness.WorkloadConfig{
 				Name: "change-" + strings.ReplaceAll(tc.name, " ", "-"), Replicas: tc.replicas, Prefetch: prefetch,
-				// So that a replay lasts.
-				Work: 5 * time.Millisecond, Rate: 150 * float64(tc.replicas), Producers: 4,
+				Work: 5 * time.Millisecond, Rate: 150 * float64(tc.replicas), Producers: 4, Change: heavy,
 			})
 			if err := d.Counted(ctx, 200); err != nil {
 				t.Fatal(err)
@@ -207,7 +206,7 @@ func rolledOut(ctx context.Context, d *harness.DeploymentFlow) error {
 func TestDeploymentDeleted(t *testing.T) {
 	ctx := within(t, 4*time.Minute)
 	d := startDeployment(ctx, t, harness.WorkloadConfig{
-		Name: "deleted", Replicas: 2, Work: 5 * time.Millisecond, Rate: 300, Producers: 4})
+		Name: "deleted", Replicas: 2, Work: 5 * time.Millisecond, Rate: 300, Producers: 4, Change: heavy})
 	m := replaying(ctx, t, d.Flow)
 	if err := lab.Client.Delete(ctx, d.Deployment); err != nil {
 		t.Fatal(err)

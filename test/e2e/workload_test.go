@@ -201,14 +201,23 @@ func finishAll(ctx context.Context, t *testing.T, set *harness.StatefulFlow, ok 
 	return outcomes
 }
 
-// replaying begins to move a counter, until its copy replays.
+// heavy gives the counters of a workload so much memory that over a slow network it is
+// seconds until a copy is there, and it has that much to apply.
+func heavy(t *corev1.PodTemplateSpec) {
+	env := &t.Spec.Containers[0].Env
+	*env = append(*env, corev1.EnvVar{Name: "BALLAST_MB", Value: "16"})
+}
+
+// replaying begins to move a counter of a heavy workload, until its copy replays.
 func replaying(ctx context.Context, t *testing.T, flow *harness.Flow) *v1alpha1.StatefulMigration {
 	t.Helper()
 	if err := flow.Fill(ctx, 1000); err != nil {
 		t.Fatal(err)
 	}
+	// For the replay to last until something is done to it, whoever is how busy.
+	slowNetwork(ctx, t, flow.Name)
 	m := flow.Migration(next[flow.Pod.Spec.NodeName])
-	m.Spec.Throttle = v1alpha1.ThrottleNever // for the replay to last until something is done to it
+	m.Spec.Throttle = v1alpha1.ThrottleNever
 	if err := lab.Client.Create(ctx, m); err != nil {
 		t.Fatal(err)
 	}
@@ -217,6 +226,6 @@ func replaying(ctx context.Context, t *testing.T, flow *harness.Flow) *v1alpha1.
 		if harness.Ended(m) {
 			t.Fatalf("went past Replaying: %s", harness.Summary(m))
 		}
-		return m.Status.Phase == v1alpha1.PhaseReplaying && m.Status.Lag != nil
+		return m.Status.Phase == v1alpha1.PhaseReplaying
 	})
 }
