@@ -62,9 +62,25 @@ func (l *Lab) runManager(ctx context.Context, spec appsv1.DeploymentSpec) error 
 	if err := l.Client.Patch(ctx, d, client.MergeFrom(old), fieldOwner); err != nil {
 		return err
 	}
-	return Until(ctx, l, d, &appsv1.DeploymentList{}, func(d *appsv1.Deployment) (bool, error) {
+	err := Until(ctx, l, d, &appsv1.DeploymentList{}, func(d *appsv1.Deployment) (bool, error) {
 		return d != nil && deploymentReady(d), nil
 	})
+	if err != nil {
+		return err
+	}
+	// The Deployment does not count those that are still being ended, and one that is may
+	// take up what is created now.
+	pods, err := l.managerPods(ctx)
+	for i := range pods {
+		if pods[i].DeletionTimestamp != nil {
+			err = errors.Join(err, Gone(ctx, l, &pods[i], &corev1.PodList{}))
+		}
+	}
+	return err
+}
+
+func (l *Lab) managerPods(ctx context.Context) ([]corev1.Pod, error) {
+	return l.podsOf(ctx, SystemNamespace, map[string]string{"app.kubernetes.io/name": managerKey.Name})
 }
 
 // AgentPods are the pods of the node agents.
@@ -74,14 +90,13 @@ func (l *Lab) AgentPods(ctx context.Context) ([]corev1.Pod, error) {
 
 // ManagerPod is the pod of the manager that runs.
 func (l *Lab) ManagerPod(ctx context.Context) (*corev1.Pod, error) {
-	pods := &corev1.PodList{}
-	err := l.Client.List(ctx, pods, client.InNamespace(SystemNamespace), client.MatchingLabels{"app.kubernetes.io/name": managerKey.Name})
+	pods, err := l.managerPods(ctx)
 	if err != nil {
 		return nil, err
 	}
-	for i, p := range pods.Items {
+	for i, p := range pods {
 		if p.DeletionTimestamp == nil && p.Status.Phase == corev1.PodRunning {
-			return &pods.Items[i], nil
+			return &pods[i], nil
 		}
 	}
 	return nil, errors.New("no pod of the manager runs")
