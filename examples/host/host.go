@@ -17,8 +17,10 @@ import (
 const (
 	defaultAddress = ":8080"
 	headerTimeout  = 5 * time.Second
-	// shutdown bounds the answering of requests when the service is told to stop.
-	shutdown = 2 * time.Second
+	// answering bounds the answering of requests when the service is told to stop, refusing
+	// the telling of the rest that there is no answer.
+	answering = 200 * time.Millisecond
+	refusing  = 100 * time.Millisecond
 )
 
 // Run runs a service until it is told to stop, or fails.
@@ -45,20 +47,32 @@ func Serve(ctx context.Context, handler http.Handler) (stop func(), err error) {
 	if err != nil {
 		return nil, err
 	}
-	server := &http.Server{Handler: handler, ReadHeaderTimeout: headerTimeout}
+	requests, refuse := context.WithCancel(context.WithoutCancel(ctx))
+	server := &http.Server{Handler: handler, ReadHeaderTimeout: headerTimeout, BaseContext: func(net.Listener) context.Context { return requests }}
 	go func() {
 		if err := server.Serve(l); !errors.Is(err, http.ErrServerClosed) {
 			slog.Error("HTTP", "error", err)
 		}
 	}()
 	return func() {
-		// Requests that have come are answered.
-		ctx, cancel := context.WithTimeout(context.Background(), shutdown)
-		defer cancel()
-		if server.Shutdown(ctx) != nil {
+		defer refuse()
+		// Requests that have come are answered. But one that waits for the state's next
+		// owner may keep that from coming: a StatefulSet's new pod is made when the old
+		// one has ended. And a connection that was opened in advance never asks anything.
+		if shutdown(server, answering) {
+			return
+		}
+		refuse()
+		if !shutdown(server, refusing) {
 			_ = server.Close()
 		}
 	}, nil
+}
+
+func shutdown(server *http.Server, within time.Duration) bool {
+	ctx, cancel := context.WithTimeout(context.Background(), within)
+	defer cancel()
+	return server.Shutdown(ctx) == nil
 }
 
 // Answer answers a request with JSON.
