@@ -57,9 +57,6 @@ type Answer struct {
 // is. unsaid is what it comes to if neither the pod nor its policy says. It can be asked
 // any number of times, of any number of processes: there is one migration at a time.
 func (d *Drainer) Ask(ctx context.Context, pod *corev1.Pod, unsaid v1alpha1.DrainPolicy, dryRun bool) (Answer, error) {
-	if pod.DeletionTimestamp != nil || pod.Status.Phase == corev1.PodSucceeded || pod.Status.Phase == corev1.PodFailed {
-		return Answer{Message: "it does not run"}, nil
-	}
 	pol, err := lookup.Of(ctx, d.Client, d.Live, pod)
 	if err != nil {
 		return Answer{}, err
@@ -76,10 +73,14 @@ func (d *Drainer) Ask(ctx context.Context, pod *corev1.Pod, unsaid v1alpha1.Drai
 		return Answer{}, err
 	}
 	if m := moving(pod, list.Items); m != nil {
-		// Also of one that has no node yet: the ordinal that a StatefulSet makes again.
+		// Also of one that has no node yet, the ordinal that a StatefulSet makes again, and of
+		// one that is going: when its eviction is carried out, the next may have its name.
 		return Answer{Wait: true, Message: progress(m)}, nil
 	}
-	if pod.Spec.NodeName == "" {
+	switch {
+	case pod.DeletionTimestamp != nil || pod.Status.Phase == corev1.PodSucceeded || pod.Status.Phase == corev1.PodFailed:
+		return Answer{Message: "it does not run"}, nil
+	case pod.Spec.NodeName == "":
 		return Answer{Message: "it does not run yet"}, nil
 	}
 	last, n := latest(pod.UID, list.Items)

@@ -116,7 +116,7 @@ func TestWebhook(t *testing.T) {
 		message string
 		made    string // the migration that there is in the end and was not before
 	}{
-		"no such pod":             {},
+		"no such pod":             {code: gone, message: `pods "counter-0" not found`},
 		"one of no interest":      {objects: []client.Object{pod(func(p *corev1.Pod) { p.Annotations = nil })}},
 		"it says Evict":           {objects: []client.Object{pod(says("Evict")), policy}},
 		"it has ended":            {objects: []client.Object{pod(func(p *corev1.Pod) { p.Status.Phase = corev1.PodSucceeded })}},
@@ -144,6 +144,15 @@ func TestWebhook(t *testing.T) {
 		})}, code: waits, message: `"mine" moves it`},
 		"it is the ordinal made again": {objects: []client.Object{pod(func(p *corev1.Pod) { p.Spec.NodeName = "" }), migration("drain-old-uid-1", v1alpha1.PhaseRestoring)},
 			code: waits, message: `"drain-old-uid-1" moves it`},
+		"it goes, and the next has its name": {objects: []client.Object{
+			pod(func(p *corev1.Pod) {
+				p.DeletionTimestamp, p.Finalizers = &metav1.Time{Time: now}, []string{"test/keep"}
+			}),
+			migration("drain-old-uid-1", v1alpha1.PhaseFinalizing),
+		}, code: waits, message: `"drain-old-uid-1" moves it: Finalizing`},
+		"it goes": {objects: []client.Object{pod(func(p *corev1.Pod) {
+			p.DeletionTimestamp, p.Finalizers = &metav1.Time{Time: now}, []string{"test/keep"}
+		})}},
 		"it queues": {objects: []client.Object{pod(), migration("drain-pod-uid-1", v1alpha1.PhasePending, func(m *v1alpha1.StatefulMigration) {
 			m.Status.Queued = &v1alpha1.Queued{Message: "5 migrations are active"}
 		})}, code: waits, message: "queues: 5 migrations are active"},

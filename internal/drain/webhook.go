@@ -45,7 +45,9 @@ func (w Webhook) Handle(ctx context.Context, req admission.Request) admission.Re
 	var pod corev1.Pod
 	switch err := w.Live.Get(ctx, client.ObjectKey{Namespace: req.Namespace, Name: req.Name}, &pod); {
 	case apierrors.IsNotFound(err):
-		return admission.Allowed("")
+		// Not left to the API server, which looks after us: a pod that is moved under its
+		// own name may be there by then, and would be evicted with its state.
+		return denied(http.StatusNotFound, metav1.StatusReasonNotFound, apierrors.NewNotFound(corev1.Resource("pods"), req.Name).Error())
 	case err != nil:
 		return w.wait(ctx, "whether the pod is to be migrated could not be found out: "+err.Error())
 	}
