@@ -59,25 +59,20 @@ func (p *planner) abort() Plan {
 	// have been the only one that has the state. Its deletion is the proof that
 	// it has read the decision or never will; it owns nothing that it would have
 	// to finish, so it gets no time to.
-	if p.recreated() {
-		// Its owner makes it again at once: for the next hop, or as any pod.
+	lost := p.status.Hop > 1 && !p.retries() // with the shadow: see stranded
+	switch {
+	case p.retries(): // its owner makes it again at once, for the next hop
+		p.place(p.status.Hop + 1)
+	case p.recreated() && !lost: // as any pod
 		p.status.Placement = nil
-		if p.retries() {
-			p.place(p.status.Hop + 1)
-		}
 	}
-	if p.present(RoleTarget) || p.strayTarget() {
-		if p.Target.Pod.DeletionTimestamp == nil {
-			grace := int64(1)
-			return p.act(DeletePod{Name: p.Target.Pod.Name, UID: p.Target.Pod.UID, Grace: &grace})
-		}
-		if leg, ok := p.awaited(); ok {
-			return p.act(leg)
-		}
-		return p.departing(p.Target.Pod, "the target pod to go")
+	if p.present(RoleTarget) || !lost && p.strayTarget() {
+		return *p.dismiss(p.Target.Pod)
 	}
-	if plan := p.tidy(); plan != nil {
-		return *plan
+	for _, step := range []func() *Plan{p.stranded, p.tidy, p.unplace} {
+		if plan := step(); plan != nil {
+			return *plan
+		}
 	}
 	p.cleaned()
 	return p.endAbort()

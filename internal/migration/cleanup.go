@@ -32,11 +32,10 @@ func (p *planner) forward() Plan {
 		}
 		return p.nextHop()
 	}
-	if plan := p.tidy(); plan != nil {
-		return *plan
-	}
-	if plan := p.settled(); plan != nil {
-		return *plan
+	for _, step := range []func() *Plan{p.stranded, p.tidy, p.unplace, p.settled} {
+		if plan := step(); plan != nil {
+			return *plan
+		}
 	}
 	p.cleaned()
 	return p.complete()

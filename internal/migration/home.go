@@ -69,6 +69,42 @@ func (p *planner) clearHome() *Plan {
 	return &plan
 }
 
+// stranded has a pod go that the owner made before the API server knew of the placement,
+// when the target is lost, or the shadow: it has read COMMIT, by which it is Retired for
+// ever. The next one waits for a checkpoint, until there are no marks any more (unplace),
+// and from then on none is disturbed. nil: there is nothing.
+func (p *planner) stranded() *Plan {
+	if !p.recreated() || p.present(RoleTarget) || p.status.Placement == nil {
+		return nil
+	}
+	return p.clearHome()
+}
+
+// unplace has what the owner has made for this hop, and is not its target, go: no
+// checkpoint will come. There are no marks any more: what the owner makes next begins
+// anew. nil: there is nothing.
+func (p *planner) unplace() *Plan {
+	p.status.Placement = nil
+	if !p.recreated() || p.present(RoleTarget) || !p.strayTarget() {
+		return nil
+	}
+	return p.dismiss(p.Target.Pod)
+}
+
+// dismiss has a pod go that owns nothing, so that it gets no time to end.
+func (p *planner) dismiss(pod *corev1.Pod) *Plan {
+	var plan Plan
+	if pod.DeletionTimestamp == nil {
+		grace := int64(1)
+		plan = p.act(DeletePod{Name: pod.Name, UID: pod.UID, Grace: &grace})
+	} else if leg, ok := p.awaited(); ok {
+		plan = p.act(leg)
+	} else {
+		plan = p.departing(pod, "the target pod to go")
+	}
+	return &plan
+}
+
 // placed reports whether a pod was made for this hop.
 func (p *planner) placed(pod *corev1.Pod) bool {
 	return pod.Labels[v1alpha1.LabelMigration] == p.uid() && pod.Annotations[v1alpha1.AnnotationHandover] == p.id()
