@@ -12,8 +12,8 @@ type TransferDirection string
 // The legs.
 const (
 	// TransferThaw attends a checkpoint on the source's node: it says when
-	// CRIU has its image (Dumped), lets the container go on then, while
-	// containerd still packs it, and says whether the writable layer
+	// the container is frozen for CRIU (Frozen), lets it go on when CRIU has its
+	// image, while containerd still packs it, and says whether the writable layer
 	// stayed as it was until that was packed, too (Complete). It is complete at
 	// once if the agent can't watch: then containerd lets the container go on.
 	TransferThaw TransferDirection = "Thaw"
@@ -101,9 +101,9 @@ const (
 	// TransferReady of a Thaw is True when the agent is watching: what happens
 	// to the container from then on, it sees.
 	TransferReady = "Ready"
-	// TransferDumped of a Thaw is True when CRIU has dumped the process, well
-	// and to the end, and lets go of it: from then on it may go on.
-	TransferDumped = "Dumped"
+	// TransferFrozen of a Thaw is True when the container is frozen and CRIU is at
+	// work on it: what it is sent from then on it reads after the dump.
+	TransferFrozen = "Frozen"
 )
 
 // Reasons of TransferComplete.

@@ -174,7 +174,7 @@ type thaw struct {
 	since time.Time         // files that changed then or later are newer than the memory
 	early bool              // the container was let go before everything was packed
 	stats *checkpoint.Stats // CRIU's
-	told  chan struct{}     // closed when Dumped is written
+	told  chan struct{}     // closed when Frozen is written
 }
 
 // run follows the checkpoint to its end.
@@ -196,13 +196,13 @@ func (t *thaw) run(ctx context.Context) {
 			t.begun = now
 		case dump.Frozen:
 			t.frozen = now
+			t.tell(ctx)
 			t.keep = t.mustKeep()
 			if t.transfer.Spec.RefuseOpenVolumes {
 				t.onVolume, t.volumes = dump.OpenOnVolumes(t.Proc, t.container.PID)
 			}
 		case dump.Dumped:
 			t.dumped = now
-			t.tell(ctx)
 			t.letGo(ctx)
 			t.measure()
 		case dump.Packed:
@@ -220,21 +220,21 @@ func (t *thaw) run(ctx context.Context) {
 	}
 }
 
-// tell says that the process is dumped, while it is let go: what takes longer
-// does not wait for the other.
+// tell says that the container is frozen, beside the dump: RESUME is to lie in the
+// receive buffer of the process when that goes on.
 func (t *thaw) tell(ctx context.Context) {
 	said := t.transfer.DeepCopy()
 	t.told = make(chan struct{})
 	go func() {
 		defer close(t.told)
-		if err := t.say(ctx, said, nil, dumped); err != nil && ctx.Err() == nil {
+		if err := t.say(ctx, said, nil, frozen); err != nil && ctx.Err() == nil {
 			// The source then goes on when the kubelet has answered.
-			log.FromContext(ctx).Error(err, "say that the process is dumped")
+			log.FromContext(ctx).Error(err, "say that the container is frozen")
 		}
 	}()
 }
 
-var dumped = metav1.Condition{Type: v1alpha1.TransferDumped, Status: metav1.ConditionTrue, Reason: v1alpha1.TransferReasonDone}
+var frozen = metav1.Condition{Type: v1alpha1.TransferFrozen, Status: metav1.ConditionTrue, Reason: v1alpha1.TransferReasonDone}
 
 // mustKeep says why the container must stay frozen until everything is packed;
 // empty if it need not. It is asked while the container is frozen: what is found
@@ -333,7 +333,7 @@ func (t *thaw) end(ctx context.Context, c metav1.Condition) {
 	var times *v1alpha1.CheckpointTimes
 	if t.told != nil {
 		<-t.told
-		said = append(said, dumped)
+		said = append(said, frozen)
 	}
 	if t.stats != nil && !t.thawed.IsZero() {
 		times = parts(t.begun, t.frozen, t.dumped, t.thawed, *t.stats)

@@ -194,10 +194,15 @@ func TestThaw(t *testing.T) {
 			if c.before != nil {
 				c.before(w)
 			}
+			w.silentOf("thaw-1", v1alpha1.TransferFrozen)
 			w.step("dump.log")
-			w.silentOf("thaw-1", v1alpha1.TransferDumped)
+			w.says("thaw-1", v1alpha1.TransferFrozen)
+			select {
+			case id := <-w.resumed:
+				t.Errorf("%s was let go before it was dumped", id)
+			default:
+			}
 			w.step("stats-dump")
-			w.says("thaw-1", v1alpha1.TransferDumped)
 			if c.resumed {
 				if id := <-w.resumed; id != "c-1" {
 					t.Errorf("%s was let go", id)
@@ -220,15 +225,15 @@ func TestThaw(t *testing.T) {
 			if st.Times == nil || st.Times.FreezingMillis != 1 || st.Times.FrozenMillis != 30 {
 				t.Errorf("times %+v", st.Times)
 			}
-			if !meta.IsStatusConditionTrue(st.Conditions, v1alpha1.TransferReady) || !meta.IsStatusConditionTrue(st.Conditions, v1alpha1.TransferDumped) {
+			if !meta.IsStatusConditionTrue(st.Conditions, v1alpha1.TransferReady) || !meta.IsStatusConditionTrue(st.Conditions, v1alpha1.TransferFrozen) {
 				t.Errorf("conditions %+v", st.Conditions)
 			}
 		})
 	}
 }
 
-// TestThawFails: a dump that fails is nothing for RESUME. containerd may have left the
-// container frozen: it is let go.
+// TestThawFails: of a dump that fails containerd may have left the container frozen:
+// it is let go.
 func TestThawFails(t *testing.T) {
 	w := newWard(t)
 	w.attend("thaw-1")
@@ -241,7 +246,6 @@ func TestThawFails(t *testing.T) {
 	if c := w.says("thaw-1", v1alpha1.TransferComplete); c.Status != metav1.ConditionFalse {
 		t.Errorf("verdict %+v", c)
 	}
-	w.silentOf("thaw-1", v1alpha1.TransferDumped)
 	select {
 	case id := <-w.resumed:
 		if id != "c-1" {
@@ -289,7 +293,7 @@ func TestThawAgain(t *testing.T) {
 		w.step(f)
 	}
 	w.says("thaw-2", v1alpha1.TransferComplete)
-	w.silentOf("thaw-1", v1alpha1.TransferDumped)
+	w.silentOf("thaw-1", v1alpha1.TransferFrozen)
 	select {
 	case id := <-w.resumed:
 		t.Errorf("%s was let go", id)

@@ -94,12 +94,12 @@ func TestResumeBeforeTheAnswer(t *testing.T) {
 	<-called
 	r.reconcile() // whatever wakes it, the source stays paused
 	if got, _ := r.broker.Heard(sourceUID); got.Last.Status.State != handover.Paused {
-		t.Fatalf("the source is %s before it is dumped", got.Last.Status.State)
+		t.Fatalf("the source is %s before it is frozen", got.Last.Status.State)
 	}
-	r.attends(v1alpha1.TransferDumped, metav1.ConditionTrue)
+	r.attends(v1alpha1.TransferFrozen, metav1.ConditionTrue)
 	r.reconcile()
 	if got, _ := r.broker.Heard(sourceUID); got.Last.Status.State != handover.Relaying {
-		t.Fatalf("the source is %s though it is dumped", got.Last.Status.State)
+		t.Fatalf("the source is %s though it is frozen", got.Last.Status.State)
 	}
 	if phase := r.get().Status.Phase; phase != v1alpha1.PhaseCheckpointing {
 		t.Errorf("phase %s before the kubelet has answered", phase)

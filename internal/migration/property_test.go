@@ -98,10 +98,10 @@ func (w *world) turn(failing bool) {
 	}
 	switch {
 	case w.calling == nil:
-	case w.dumped || w.failing != nil:
+	case w.frozen || w.failing != nil:
 		w.answer()
 	default:
-		w.dump()
+		w.freeze()
 	}
 	w.settleInstances()
 }
@@ -152,6 +152,9 @@ func (w *world) restore(l *v1alpha1.CheckpointTransfer) {
 // say lets the instances report unasked.
 func (w *world) say() {
 	for _, role := range []migration.Role{migration.RoleSource, migration.RoleTarget} {
+		if role == migration.RoleSource && w.frozen {
+			continue
+		}
 		if in := w.instance(role); in != nil && w.sent[role][handover.Hello].At != (time.Time{}) {
 			r := in.Report(handover.ReportProgress, "")
 			w.heard[w.uid(role)] = &r

@@ -156,13 +156,16 @@ func (w *world) send(a migration.Send) {
 	}
 	s := migration.Sent{First: first, At: w.now, Attempt: int32(a.Command.Attempt), PaceMillis: a.Command.PaceMillis, NoInstance: in == nil || in.Mute}
 	if kind == handover.Resume && w.calling != nil {
-		if w.dumpedBy(w.calling.Attempt) {
-			w.calling.Resumed = true
-		} else {
-			w.violated("RESUME before the process was dumped")
+		if !w.frozen {
+			w.violated("RESUME before the source was frozen")
 		}
+		w.calling.Resumed = true
 	}
-	if !s.NoInstance {
+	switch {
+	case s.NoInstance:
+	case w.frozen && a.Role == migration.RoleSource:
+		w.inbox = append(w.inbox, a.Command)
+	default:
 		if kind == handover.Prepare && !w.queues[a.Command.ReplayQueue] {
 			w.violated("PREPARE before the replay queue")
 		}
@@ -267,7 +270,7 @@ func (w *world) takeCheckpoint(a migration.Checkpoint) {
 		w.violated("a checkpoint of a source that was %s in attempt %d", before.State, before.Attempt)
 	}
 	w.calls++
-	w.checkpoint, w.dumped = nil, false
+	w.checkpoint = nil
 	w.calling = &migration.CheckpointResult{
 		Attempt: a.Attempt, Called: w.now, Before: before, Archive: fmt.Sprintf("checkpoint-%d.tar", w.calls),
 	}
@@ -279,14 +282,25 @@ func (w *world) thaw(attempt int32) *v1alpha1.CheckpointTransfer {
 	return w.legs[migration.TransferName(w.object, v1alpha1.TransferThaw, attempt)]
 }
 
-func (w *world) dumpedBy(attempt int32) bool { return isTrue(w.thaw(attempt), v1alpha1.TransferDumped) }
-
-// dump lets CRIU dump the source. The agent says so, if it attends.
-func (w *world) dump() {
-	w.dumped = true
+// freeze stops the source for CRIU. The agent says so, if it attends.
+func (w *world) freeze() {
+	w.frozen = true
 	if l := w.thaw(w.calling.Attempt); isTrue(l, v1alpha1.TransferReady) {
-		meta.SetStatusCondition(&l.Status.Conditions, metav1.Condition{Type: v1alpha1.TransferDumped, Status: metav1.ConditionTrue, Reason: "Done"})
+		meta.SetStatusCondition(&l.Status.Conditions, metav1.Condition{Type: v1alpha1.TransferFrozen, Status: metav1.ConditionTrue, Reason: "Done"})
 	}
+}
+
+// unfreeze lets the source go on, dumped or not. It reads what it was sent meanwhile.
+func (w *world) unfreeze() {
+	uid := w.uid(migration.RoleSource)
+	in := w.instances[uid]
+	for _, c := range w.inbox {
+		if in != nil && !in.Mute {
+			answer := in.Take(c, w.decisions[c.Migration])
+			w.heard[uid] = &answer
+		}
+	}
+	w.frozen, w.inbox = false, nil
 }
 
 // answer lets the kubelet answer, and the agent judge.
@@ -295,11 +309,13 @@ func (w *world) answer() {
 	if res == nil {
 		return
 	}
+	attended := w.frozen // what fails before that nobody has seen
+	w.unfreeze()
 	res.At, res.Err = w.now, w.failing
 	if h := w.heard[w.uid(migration.RoleSource)]; h != nil {
 		res.After = h.Status
 	}
-	if l := w.thaw(res.Attempt); w.dumped && isTrue(l, v1alpha1.TransferReady) {
+	if l := w.thaw(res.Attempt); attended && isTrue(l, v1alpha1.TransferReady) {
 		c := metav1.Condition{Type: v1alpha1.TransferComplete, Status: metav1.ConditionTrue, Reason: "Done"}
 		if w.changing && !l.Spec.KeepFrozen {
 			c.Status, c.Reason = metav1.ConditionFalse, v1alpha1.TransferReasonChanged

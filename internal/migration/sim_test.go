@@ -38,11 +38,12 @@ type world struct {
 	archives map[string]bool
 	images   map[string]bool
 	calls    int
-	badImage bool             // the next copy wakes outside the safe point
-	failing  *migration.Error // of the next call of the kubelet
-	dumped   bool             // by the call under way
-	changing bool             // files change after the next dump
-	spoilt   string           // an archive that must not be used
+	badImage bool               // the next copy wakes outside the safe point
+	failing  *migration.Error   // of the next call of the kubelet
+	frozen   bool               // the source, by the call under way
+	inbox    []handover.Command // what it was sent meanwhile
+	changing bool               // files change after the next dump
+	spoilt   string             // an archive that must not be used
 
 	decisions map[string]handover.Decision // by hand-over
 	ends      map[string]bool              // END_REPLAY is written by the source
@@ -116,6 +117,7 @@ func (w *world) birth(name string, ref *metav1.OwnerReference) *corev1.Pod {
 
 // crash ends the manager's process; the next one remembers nothing.
 func (w *world) crash() {
+	w.unfreeze() // the kubelet's client has hung up
 	w.process = process{heard: map[types.UID]*handover.Report{}}
 	w.enter(0)
 }

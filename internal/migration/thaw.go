@@ -12,8 +12,8 @@ import (
 
 // The kubelet answers when the archive is written, long after CRIU has let the
 // process go. So the agent of the source's node attends each checkpoint (a Thaw):
-// it says when CRIU has ended and lets the process go on then, and RESUME is sent
-// at the same time. See docs/pause.md.
+// it lets the process go on when CRIU has ended. Before that it says when the process
+// is frozen; RESUME is sent then, and is there when it wakes. See docs/pause.md.
 
 // attend has the agent of the source's node attend the checkpoint of this attempt.
 // Only the first is let go before everything is packed: whoever writes to its
@@ -55,14 +55,15 @@ func (p *planner) attended() *Plan {
 }
 
 // calling waits for the kubelet, whatever else has happened: an archive must not
-// appear when its migration has tidied up already. A source that CRIU has dumped
-// is sent RESUME: its image shows it Paused, whatever it does from now on.
+// appear when its migration has tidied up already. A source that is frozen for CRIU
+// is sent RESUME: it can't read that before it is dumped, so its image shows it Paused. If
+// the dump fails it goes on as it would with the kubelet's answer.
 func (p *planner) calling() Plan {
-	dumped := p.Thaw != nil && meta.IsStatusConditionTrue(p.Thaw.Status.Conditions, v1alpha1.TransferDumped)
-	if dumped && p.ours(RoleSource) && p.state(RoleSource) == handover.Paused && p.Source.Report.Status.Attempt == int(p.status.Attempt) {
+	frozen := p.Thaw != nil && meta.IsStatusConditionTrue(p.Thaw.Status.Conditions, v1alpha1.TransferFrozen)
+	if frozen && p.ours(RoleSource) && p.state(RoleSource) == handover.Paused && p.Source.Report.Status.Attempt == int(p.status.Attempt) {
 		return p.ask(RoleSource, handover.Resume, time.Time{}, "the kubelet's answer")
 	}
-	if !dumped {
+	if !frozen {
 		if plan := p.clearEarly(); plan != nil {
 			return *plan
 		}

@@ -35,7 +35,7 @@ func is(kind string, status metav1.ConditionStatus, reason string) metav1.Condit
 
 var (
 	ready   = is(v1alpha1.TransferReady, metav1.ConditionTrue, "Done")
-	dumped  = is(v1alpha1.TransferDumped, metav1.ConditionTrue, "Done")
+	frozen  = is(v1alpha1.TransferFrozen, metav1.ConditionTrue, "Done")
 	good    = is(v1alpha1.TransferComplete, metav1.ConditionTrue, "Done")
 	changed = is(v1alpha1.TransferComplete, metav1.ConditionFalse, v1alpha1.TransferReasonChanged)
 )
@@ -84,18 +84,18 @@ func TestAttend(t *testing.T) {
 	})
 }
 
-// TestResume: RESUME is sent when CRIU has ended, and not before; nothing else
+// TestResume: RESUME is sent when the source is frozen for CRIU, and not before; nothing else
 // is done until the kubelet has answered.
 func TestResume(t *testing.T) {
 	run(t, v1alpha1.PhaseCheckpointing, []row{
 		{name: "the kubelet is at work", change: all(calling, attending(ready))},
 		{name: "nobody attends", change: calling},
-		{name: "CRIU has ended", change: all(calling, attending(ready, dumped)), action: sendResume},
-		{name: "RESUME is on its way", change: all(calling, attending(ready, dumped), func(f *migration.Facts) {
+		{name: "the source is frozen", change: all(calling, attending(ready, frozen)), action: sendResume},
+		{name: "RESUME is on its way", change: all(calling, attending(ready, frozen), func(f *migration.Facts) {
 			f.Source.Sent = said(handover.Prepare, handover.Resume)
 		})},
-		{name: "the source has gone on", change: all(calling, attending(ready, dumped), source(handover.Relaying))},
-		{name: "the report is of an attempt before", change: all(calling, attending(ready, dumped), source(handover.Paused, func(r *handover.Report) { r.Status.Attempt = 0 }))},
+		{name: "the source has gone on", change: all(calling, attending(ready, frozen), source(handover.Relaying))},
+		{name: "the report is of an attempt before", change: all(calling, attending(ready, frozen), source(handover.Paused, func(r *handover.Report) { r.Status.Attempt = 0 }))},
 		{name: "a deletion waits for the kubelet", change: all(calling, attending(ready), deleted)},
 		{name: "so does a source that is lost", change: all(calling, func(f *migration.Facts) { f.Source.Pod = nil })},
 		{name: "the instances hear from the manager meanwhile", change: all(calling, attending(ready), later(time.Minute)), action: helloSource},
@@ -106,7 +106,7 @@ func TestResume(t *testing.T) {
 func TestVerdict(t *testing.T) {
 	keptFrozen := func(f *migration.Facts) { f.Thaw.Spec.KeepFrozen = true }
 	run(t, v1alpha1.PhaseCheckpointing, []row{
-		{name: "good", change: all(answered(nil), attending(ready, dumped, good), func(f *migration.Facts) {
+		{name: "good", change: all(answered(nil), attending(ready, frozen, good), func(f *migration.Facts) {
 			f.Checkpoint.Called = f.Now.Add(3 * time.Millisecond)
 			f.Thaw.Status.Times = &v1alpha1.CheckpointTimes{BeginMillis: 20, DumpMillis: 100, FreezingMillis: 1, FrozenMillis: 90, ThawMillis: 10}
 		}, source(handover.Relaying, func(r *handover.Report) { r.Status.PauseMillis = 150 })),
@@ -116,13 +116,13 @@ func TestVerdict(t *testing.T) {
 					t.Errorf("pauses %+v of %+v", p.Status.Pauses, parts)
 				}
 			}},
-		{name: "the agent still looks", change: all(answered(nil), attending(ready, dumped))},
-		{name: "the agent does not say", change: all(answered(nil), attending(ready, dumped), later(11*time.Second)), action: createTransfer, check: secondAttempt},
+		{name: "the agent still looks", change: all(answered(nil), attending(ready, frozen))},
+		{name: "the agent does not say", change: all(answered(nil), attending(ready, frozen), later(11*time.Second)), action: createTransfer, check: secondAttempt},
 		{name: "nor that it watches", change: all(checkpointed(nil), attending(), later(11*time.Second)), action: createTransfer, check: secondAttempt},
-		{name: "files are newer than memory", change: all(answered(nil), attending(ready, dumped, changed), later(2*time.Second)), action: createTransfer, check: secondAttempt},
-		{name: "the kubelet fails though CRIU has ended", change: all(answered(migration.Passing(migration.ReasonCheckpointFailed, errTest)), attending(ready, dumped), later(2*time.Second)),
+		{name: "files are newer than memory", change: all(answered(nil), attending(ready, frozen, changed), later(2*time.Second)), action: createTransfer, check: secondAttempt},
+		{name: "the kubelet fails though CRIU has ended", change: all(answered(migration.Passing(migration.ReasonCheckpointFailed, errTest)), attending(ready, frozen), later(2*time.Second)),
 			action: createTransfer, check: secondAttempt},
-		{name: "what was kept frozen needs no verdict", change: all(answered(nil), attending(ready, dumped), keptFrozen),
+		{name: "what was kept frozen needs no verdict", change: all(answered(nil), attending(ready, frozen), keptFrozen),
 			action: createTransfer, phase: v1alpha1.PhaseTransferring},
 		{name: "there is no agent", change: checkpointed(nil), action: createTransfer, phase: v1alpha1.PhaseTransferring, check: func(t *testing.T, p migration.Plan) {
 			if parts := p.Status.Pauses.Checkpoint; parts.Node != nil || parts.CallMillis != nil {

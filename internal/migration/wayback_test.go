@@ -43,7 +43,7 @@ func TestWayBack(t *testing.T) {
 		{name: "but not after PREPARE", change: all(attempt, back())},
 		{name: "nor while the source stands still", change: all(attempt, source(handover.Paused), back()), action: "Checkpoint"},
 		{name: "while the kubelet is at work there is time", change: all(calling, back()), action: "DeletePod"},
-		{name: "unless it is done", change: all(calling, attending(ready, dumped), back()), action: sendResume},
+		{name: "unless it is done", change: all(calling, attending(ready, frozen), back()), action: sendResume},
 		{name: "nor before it goes on", change: all(checkpointed(nil), source(handover.Paused), back())},
 	})
 	run(t, v1alpha1.PhaseTransferring, []row{

@@ -67,7 +67,7 @@ type CommandKind string
 const (
 	Hello       CommandKind = "HELLO"        // tell who and where you are
 	Prepare     CommandKind = "PREPARE"      // go to the safe point
-	Resume      CommandKind = "RESUME"       // the checkpoint is taken: go on, relaying
+	Resume      CommandKind = "RESUME"       // what is to be in the checkpoint is: go on, relaying
 	StartReplay CommandKind = "START_REPLAY" // apply the replay queue
 	Freeze      CommandKind = "FREEZE"       // finish and write END_REPLAY
 	TakeOver    CommandKind = "TAKEOVER"     // the source is proven dead: write END_REPLAY in its place

@@ -25,11 +25,11 @@ type way string
 
 const (
 	answer way = "answer"
-	dumped way = "dumped"
+	frozen way = "frozen"
 	thaw   way = "thaw"
 )
 
-var ways = []way{answer, dumped, thaw}
+var ways = []way{answer, frozen, thaw}
 
 // spacing is between two calls of the kubelet: its archives are named by the second,
 // and the client would wait while the source is paused.
@@ -148,7 +148,7 @@ func (b *bench) checkpoint(ctx context.Context, w way) (*sample, error) {
 		if err := <-answered; err != nil {
 			return nil, err
 		}
-	} else if err := b.condition(ctx, attended, v1alpha1.TransferDumped); err != nil {
+	} else if err := b.condition(ctx, attended, v1alpha1.TransferFrozen); err != nil {
 		return nil, err
 	}
 	told := time.Now()

@@ -3,8 +3,8 @@
 // it, in three ways by turns:
 //
 //	answer  the source goes on when the kubelet has answered
-//	dumped  RESUME is sent when CRIU has ended; containerd lets the container go on
-//	thaw    the same, and the agent lets the container go on at that moment
+//	frozen  RESUME is sent when the container is frozen for CRIU; containerd lets it go on
+//	thaw    the same, and the agent lets the container go on when CRIU has ended
 //
 // and prints the medians of each part and way. `make pause` runs it.
 package main

@@ -193,7 +193,7 @@ func (n *nodes) attend(t *v1alpha1.CheckpointTransfer) []string {
 	for name := range p.archives {
 		if strings.HasPrefix(name, "checkpoint-"+t.Spec.PodName+"_") {
 			delete(p.dumped, t.Spec.PodName)
-			return []string{v1alpha1.TransferReady, v1alpha1.TransferDumped, v1alpha1.TransferComplete}
+			return []string{v1alpha1.TransferReady, v1alpha1.TransferFrozen, v1alpha1.TransferComplete}
 		}
 	}
 	p.dumped[t.Spec.PodName] = func() { n.dumped <- event.GenericEvent{Object: t} }
