@@ -57,6 +57,14 @@ type Answer struct {
 // is. unsaid is what it comes to if neither the pod nor its policy says. It can be asked
 // any number of times, of any number of processes: there is one migration at a time.
 func (d *Drainer) Ask(ctx context.Context, pod *corev1.Pod, unsaid v1alpha1.DrainPolicy, dryRun bool) (Answer, error) {
+	var list v1alpha1.StatefulMigrationList
+	if err := d.Client.List(ctx, &list, client.InNamespace(pod.Namespace)); err != nil {
+		return Answer{}, err
+	}
+	m := moving(pod, list.Items)
+	if ended := pod.Status.Phase == corev1.PodSucceeded || pod.Status.Phase == corev1.PodFailed; m == nil && (ended || pod.DeletionTimestamp != nil) {
+		return Answer{Message: "it does not run"}, nil
+	}
 	pol, err := lookup.Of(ctx, d.Client, d.Live, pod)
 	if err != nil {
 		return Answer{}, err
@@ -68,19 +76,12 @@ func (d *Drainer) Ask(ctx context.Context, pod *corev1.Pod, unsaid v1alpha1.Drai
 	if drains != v1alpha1.DrainMigrate {
 		return Answer{Message: "it is not to be migrated: see the annotation " + v1alpha1.AnnotationDrain}, nil
 	}
-	var list v1alpha1.StatefulMigrationList
-	if err := d.Client.List(ctx, &list, client.InNamespace(pod.Namespace)); err != nil {
-		return Answer{}, err
-	}
-	if m := moving(pod, list.Items); m != nil {
+	if m != nil {
 		// Also of one that has no node yet, the ordinal that a StatefulSet makes again, and of
 		// one that is going: when its eviction is carried out, the next may have its name.
 		return Answer{Wait: true, Message: progress(m)}, nil
 	}
-	switch {
-	case pod.DeletionTimestamp != nil || pod.Status.Phase == corev1.PodSucceeded || pod.Status.Phase == corev1.PodFailed:
-		return Answer{Message: "it does not run"}, nil
-	case pod.Spec.NodeName == "":
+	if pod.Spec.NodeName == "" {
 		return Answer{Message: "it does not run yet"}, nil
 	}
 	last, n := latest(pod.UID, list.Items)

@@ -69,7 +69,11 @@ func (p *planner) abort() Plan {
 	if p.present(RoleTarget) || !lost && p.strayTarget() {
 		return *p.dismiss(p.Target.Pod)
 	}
-	for _, step := range []func() *Plan{p.stranded, p.tidy, p.unplace} {
+	steps := []func() *Plan{p.tidy}
+	if lost { // otherwise a pod that is not of this hop is the next one's
+		steps = []func() *Plan{p.stranded, p.tidy, p.unplace}
+	}
+	for _, step := range steps {
 		if plan := step(); plan != nil {
 			return *plan
 		}

@@ -1,6 +1,7 @@
 package migration_test
 
 import (
+	"flag"
 	"fmt"
 	"maps"
 	"slices"
@@ -162,6 +163,12 @@ func (w *world) say() {
 	}
 }
 
+// late has misfortunes begin later, so that the way back has some, too. Of some 9,000 runs
+// one then finds something known and not mended (a replay queue that is left when the shadow
+// is lost while a hop is tidied up; a Sequential migration that is deleted amid three
+// misfortunes): make unit takes a fixed seed.
+var late = flag.Bool("late", false, "let some turns pass before the first misfortune")
+
 // TestWhateverHappens lets managers die at any point of any step, legs fail,
 // instances give up, processes and pods be lost, and the object be deleted, in any
 // order. Then it lets the world be: the migration must end, with one owner of
@@ -182,8 +189,9 @@ func TestWhateverHappens(t *testing.T) {
 			rapid.Check(t, func(t *rapid.T) {
 				w := newWorld(kind.owner, kind.strategy, rapid.Bool().Draw(t, "owner only"))
 				w.limit(t)
+				ended := *late && w.quiet(rapid.IntRange(0, 6).Draw(t, "tens of quiet turns")*10)
 				for i := range rapid.IntRange(0, 120).Draw(t, "turns") {
-					if ended := w.misfortune(t, i); ended {
+					if ended = ended || w.misfortune(t, i); ended {
 						break
 					}
 					if w.wrong != "" {
@@ -258,20 +266,30 @@ func (w *world) misfortune(t *rapid.T, i int) (ended bool) {
 	return false
 }
 
+// quiet lets everything run for some turns without misfortune.
+func (w *world) quiet(turns int) (ended bool) {
+	for range turns {
+		ended = w.step(goesOn)
+		w.turn(false)
+		if ended {
+			return true
+		}
+		w.say()
+		w.now = w.now.Add(300 * time.Millisecond)
+	}
+	return false
+}
+
 // calm lets everything run without misfortune until the migration has ended. That
 // may take as long as finalizing and what follows may at most, 15 minutes, and before it
 // as long as a container that has started anew under a hold waits for its end.
 func (w *world) calm(t *rapid.T) {
 	w.blind, w.badImage, w.changing, w.busy, w.failing = false, false, false, false, nil
 	for end := w.now.Add(20*time.Minute + w.holdFor); w.now.Before(end); {
-		if w.step(goesOn) {
-			w.turn(false)
+		if w.quiet(1) {
 			w.verify(t)
 			return
 		}
-		w.turn(false)
-		w.say()
-		w.now = w.now.Add(300 * time.Millisecond)
 		if w.wrong != "" {
 			t.Fatalf("%s\n%s", w.wrong, w)
 		}

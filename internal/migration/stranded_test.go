@@ -68,6 +68,16 @@ func TestStranded(t *testing.T) {
 			f.Decision = migration.Committed
 		}, v1alpha1.PhaseCompleted, ""))
 	})
+	run(t, v1alpha1.PhaseCheckpointing, []row{{name: "the shadow lives, and it waits for the next try", change: all(back, waits, marked, func(f *migration.Facts) {
+		f.Source.Pod = pod("counter-abc", sourceUID, "node-b")
+		f.Target.Pod.Annotations[v1alpha1.AnnotationHandover] = uid + "-3"
+		condition(f.Object, v1alpha1.ConditionSucceeded, metav1.ConditionFalse, "RestoreFailed")
+		f.Decision = migration.Aborted
+	}), action: "RemoveMarks", reason: "RestoreFailed", check: func(t *testing.T, p migration.Plan) {
+		if p.Status.Placement == nil || p.Status.Placement.Handover != uid+"-3" {
+			t.Errorf("the next is placed by %+v", p.Status.Placement)
+		}
+	}}})
 	t.Run("the shadow", func(t *testing.T) {
 		run(t, v1alpha1.PhaseCheckpointing, rows(func(f *migration.Facts) {
 			f.Object.Status.TargetPodUID = ""

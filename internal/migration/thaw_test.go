@@ -120,7 +120,7 @@ func TestVerdict(t *testing.T) {
 		{name: "the agent does not say", change: all(answered(nil), attending(ready, frozen), later(11*time.Second)), action: createTransfer, check: secondAttempt},
 		{name: "nor that it watches", change: all(checkpointed(nil), attending(), later(11*time.Second)), action: createTransfer, check: secondAttempt},
 		{name: "files are newer than memory", change: all(answered(nil), attending(ready, frozen, changed), later(2*time.Second)), action: createTransfer, check: secondAttempt},
-		{name: "the kubelet fails though CRIU has ended", change: all(answered(migration.Passing(migration.ReasonCheckpointFailed, errTest)), attending(ready, frozen), later(2*time.Second)),
+		{name: "the kubelet fails after the source was told to go on", change: all(answered(migration.Passing(migration.ReasonCheckpointFailed, errTest)), attending(ready, frozen), later(2*time.Second)),
 			action: createTransfer, check: secondAttempt},
 		{name: "what was kept frozen needs no verdict", change: all(answered(nil), attending(ready, frozen), keptFrozen),
 			action: createTransfer, phase: v1alpha1.PhaseTransferring},

@@ -45,15 +45,7 @@ type machine struct {
 func newMachine(t *testing.T, answers string, stubs ...string) machine {
 	t.Helper()
 	m := machine{t, t.TempDir()}
-	for _, name := range ordinary {
-		path, err := exec.LookPath(name)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if err := os.Symlink(path, filepath.Join(m.dir, name)); err != nil {
-			t.Fatal(err)
-		}
-	}
+	m.link(ordinary...)
 	for _, name := range stubs {
 		m.write(name, stub)
 	}
@@ -61,6 +53,20 @@ func newMachine(t *testing.T, answers string, stubs ...string) machine {
 	m.write("calls", "")
 	m.write("input", "")
 	return m
+}
+
+// link has a machine use programs themselves.
+func (m machine) link(names ...string) {
+	m.t.Helper()
+	for _, name := range names {
+		path, err := exec.LookPath(name)
+		if err != nil {
+			m.t.Fatal(err)
+		}
+		if err := os.Symlink(path, filepath.Join(m.dir, name)); err != nil {
+			m.t.Fatal(err)
+		}
+	}
 }
 
 func (m machine) write(name, content string) {
@@ -214,13 +220,10 @@ func TestGKESecrets(t *testing.T) {
 // realJQ has a machine use jq itself.
 func (m machine) realJQ() {
 	m.t.Helper()
-	path, err := exec.LookPath("jq")
-	if err != nil {
+	if err := os.Remove(filepath.Join(m.dir, "jq")); err != nil {
 		m.t.Fatal(err)
 	}
-	if err := errors.Join(os.Remove(filepath.Join(m.dir, "jq")), os.Symlink(path, filepath.Join(m.dir, "jq"))); err != nil {
-		m.t.Fatal(err)
-	}
+	m.link("jq")
 }
 
 func TestGKENodes(t *testing.T) {
