@@ -40,6 +40,7 @@ var remedies = map[string]string{
 	core.ReasonTransferFailed:    "see the log of the node's agent; the registry may be full or refuse it",
 	core.ReasonUnschedulable:     "make room on the target node, or name another by --to",
 	core.ReasonTargetNameTaken:   "remove the pod that has the copy's name",
+	core.ReasonNotSteered:        "see whether the policy is there: kubectl get mutatingadmissionpolicies,mutatingadmissionpolicybindings ms2m-placement",
 	core.ReasonTargetRejected:    "see the message of the target node's kubelet, and name another node by --to",
 	core.ReasonTargetLost:        "the source has gone on; see what ended the copy (events), and try again",
 	core.ReasonRestoreFailed:     "the source has gone on; see the log of the target node's agent, and try another node",

@@ -28,7 +28,7 @@ var reasons = []string{
 	migration.ReasonOwnerChanged, migration.ReasonRollout, migration.ReasonNodeMismatch, migration.ReasonProbeBudget, migration.ReasonDiskFull,
 	migration.ReasonForbidden, migration.ReasonRepository, migration.ReasonPassed, migration.ReasonNotChecked, migration.ReasonDryRun, migration.ReasonPolicy,
 	migration.ReasonPreparing, migration.ReasonCheckpointFailed, migration.ReasonCheckpointVoid, migration.ReasonSourceLost, migration.ReasonSourceRestarted,
-	migration.ReasonSourceMute, migration.ReasonTransferFailed, migration.ReasonNotStaged, migration.ReasonUnschedulable, migration.ReasonTargetNameTaken, migration.ReasonTakeover,
+	migration.ReasonSourceMute, migration.ReasonTransferFailed, migration.ReasonNotStaged, migration.ReasonUnschedulable, migration.ReasonTargetNameTaken, migration.ReasonNotSteered, migration.ReasonTakeover,
 	migration.ReasonTargetRejected, migration.ReasonTargetLost, migration.ReasonRestoreFailed, migration.ReasonCaughtUp, migration.ReasonCutoff,
 	migration.ReasonOutpaced, migration.ReasonTooSlow, migration.ReasonFrozen, migration.ReasonCommitted, migration.ReasonAborted, migration.ReasonAborting,
 	migration.ReasonAbandoned, migration.ReasonMarksLeft,

@@ -36,6 +36,7 @@ var advice = map[string]string{
 	ReasonSourceMute:        "See whether the source's process is stuck in a handler or has lost the broker.",
 	ReasonUnschedulable:     "Free resources on the target node, or choose another one.",
 	ReasonTargetNameTaken:   "Delete the other pod, or move it first.",
+	ReasonNotSteered:        "See whether the MutatingAdmissionPolicy ms2m-placement and its binding are installed, and the API servers' logs.",
 	ReasonRestoreFailed:     "See the target pod's events, and CRIU's log on its node (docs/node.md).",
 	ReasonTargetLost:        "See why the target pod went; then create the StatefulMigration again.",
 	ReasonDeadline:          "The condition that is not True says what it waited for; a larger deadline in spec.deadlines gives it more time.",

@@ -91,6 +91,7 @@ const (
 	ReasonNotStaged        = "NotStaged"
 	ReasonUnschedulable    = "Unschedulable"
 	ReasonTargetNameTaken  = "TargetNameTaken"
+	ReasonNotSteered       = "NotSteered"
 	ReasonTakeover         = "Takeover"
 	ReasonTargetRejected   = "TargetRejected"
 	ReasonTargetLost       = "TargetLost"

@@ -2,11 +2,13 @@ package migration
 
 import (
 	"fmt"
+	"slices"
 	"time"
 
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
 
 	"ms2m.dev/ms2m/api/v1alpha1"
 )
@@ -48,12 +50,23 @@ func (p *planner) home(deadline time.Time) *Plan {
 		}
 		plan = p.wait(deadline, "the pod %q to be made again", p.status.TargetPodName)
 	case !p.placed(pod):
+		if !p.former(pod.UID) {
+			p.set(v1alpha1.ConditionRestored, metav1.ConditionFalse, ReasonNotSteered,
+				"the pod %q of the UID %s was made without what the policy ms2m-placement adds: it goes, and is to be made again; "+
+					"an API server may not know the policy's parameters for half a minute after its start", pod.Name, pod.UID)
+		}
 		plan = *p.clearHome()
 	default:
 		p.status.TargetPodUID = pod.UID
 		return nil
 	}
 	return &plan
+}
+
+// former reports whether the state has been in that pod.
+func (p *planner) former(uid types.UID) bool {
+	return uid == p.status.SourcePodUID ||
+		slices.ContainsFunc(p.status.Hops, func(h v1alpha1.Hop) bool { return h.SourcePodUID == uid })
 }
 
 // clearHome has whatever else has the ordinal's name go; nil: there is nothing.

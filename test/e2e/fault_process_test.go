@@ -7,6 +7,7 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"ms2m.dev/ms2m/api/v1alpha1"
 	"ms2m.dev/ms2m/examples/load"
@@ -102,6 +103,14 @@ func TestFaultAPIServer(t *testing.T) {
 	mend := tr.hit(lab.Stop(tr.ctx, "kube-apiserver"))
 	tr.counts(1000)
 	mend()
+	// It may not know the kinds of MS2M's policies yet: that is nobody else's trouble.
+	pod := &corev1.Pod{
+		ObjectMeta: metav1.ObjectMeta{Name: "any", Namespace: metav1.NamespaceDefault},
+		Spec:       corev1.PodSpec{Containers: []corev1.Container{{Name: "main", Image: "any"}}},
+	}
+	if err := lab.Client.Create(tr.ctx, pod, client.DryRunAll); err != nil {
+		t.Error(err)
+	}
 	tr.completes()
 	tr.targetServes()
 }

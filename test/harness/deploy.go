@@ -51,7 +51,10 @@ func (l *Lab) Deploy(ctx context.Context, dir string, set ...string) error {
 	if _, err := output(ctx, values, l.helm(), args...); err != nil {
 		return err
 	}
-	return l.rolledOut(ctx)
+	if err := l.rolledOut(ctx); err != nil {
+		return err
+	}
+	return l.steers(ctx)
 }
 
 // values are those by which the lab differs from the chart's own.

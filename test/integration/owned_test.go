@@ -49,6 +49,10 @@ func TestUnsteered(t *testing.T) {
 				}
 				return len(strays) > 0
 			})
+			w.eventually("the reason to be told", func() bool {
+				c := meta.FindStatusCondition(w.get("move").Status.Conditions, v1alpha1.ConditionRestored)
+				return c != nil && c.Reason == migration.ReasonNotSteered
+			})
 			w.blind(false)
 			m := w.phase(v1alpha1.PhaseCompleted)
 			if slices.Contains(strays, string(m.Status.TargetPodUID)) {

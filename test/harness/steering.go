@@ -1,0 +1,68 @@
+package harness
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	admissionv1 "k8s.io/api/admissionregistration/v1"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	admissionac "k8s.io/client-go/applyconfigurations/admissionregistration/v1"
+	metaac "k8s.io/client-go/applyconfigurations/meta/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"ms2m.dev/ms2m/api/v1alpha1"
+)
+
+// The probe is a policy with the parameters of ms2m-placement that marks pods with
+// its label, which nobody creates but in a dry run.
+const probe = "ms2m-harness-probe"
+
+// steers waits until the API server has found the kind of the placements' parameters:
+// when it has just been started, or the CRD was just made, that takes up to half a
+// minute, and until then StatefulSets make their pods in vain (docs/faults.md). The
+// policy itself does not show it: it changes no pod but one that a migration is waiting for.
+func (l *Lab) steers(ctx context.Context) error {
+	ctx, cancel := context.WithTimeoutCause(ctx, rolloutTimeout, fmt.Errorf("not within %v", rolloutTimeout))
+	defer cancel()
+	policy := admissionac.MutatingAdmissionPolicy(probe).WithSpec(admissionac.MutatingAdmissionPolicySpec().
+		WithFailurePolicy(admissionv1.Ignore).
+		WithReinvocationPolicy(admissionv1.NeverReinvocationPolicy).
+		WithParamKind(admissionac.ParamKind().WithAPIVersion(v1alpha1.GroupVersion.String()).WithKind("StatefulMigration")).
+		WithMatchConstraints(admissionac.MatchResources().
+			WithObjectSelector(metaac.LabelSelector().WithMatchExpressions(
+				metaac.LabelSelectorRequirement().WithKey(probe).WithOperator(metav1.LabelSelectorOpExists))).
+			WithResourceRules(admissionac.NamedRuleWithOperations().
+				WithAPIGroups("").WithAPIVersions("v1").WithResources("pods").WithOperations(admissionv1.Create))).
+		WithMutations(admissionac.Mutation().
+			WithPatchType(admissionv1.PatchTypeJSONPatch).
+			WithJSONPatch(admissionac.JSONPatch().WithExpression(`[JSONPatch{op: "replace", path: "/metadata/labels/` + probe + `", value: "seen"}]`))))
+	// Without parameters of its own it is tried once for every pod.
+	binding := admissionac.MutatingAdmissionPolicyBinding(probe).WithSpec(admissionac.MutatingAdmissionPolicyBindingSpec().WithPolicyName(probe))
+	if err := l.Client.Apply(ctx, policy, fieldOwner); err != nil {
+		return err
+	}
+	if err := l.Client.Apply(ctx, binding, fieldOwner); err != nil {
+		return err
+	}
+	again := time.NewTicker(200 * time.Millisecond)
+	defer again.Stop()
+	for {
+		pod := &corev1.Pod{
+			ObjectMeta: metav1.ObjectMeta{Name: probe, Namespace: metav1.NamespaceDefault, Labels: map[string]string{probe: "asked"}},
+			Spec:       corev1.PodSpec{Containers: []corev1.Container{{Name: "main", Image: "none"}}},
+		}
+		if err := l.Client.Create(ctx, pod, client.DryRunAll); err != nil {
+			return fmt.Errorf("a pod that is not meant: %w", err)
+		}
+		if pod.Labels[probe] == "seen" {
+			return nil
+		}
+		select {
+		case <-again.C:
+		case <-ctx.Done():
+			return fmt.Errorf("the parameters of the policy ms2m-placement to be known: %w", context.Cause(ctx))
+		}
+	}
+}
