@@ -78,15 +78,20 @@ func (s *scope) actAtBroker(ctx context.Context, action migration.Action) error 
 	case migration.DeleteReplayQueues:
 		var errs []error
 		for _, queue := range a.Queues {
-			errs = append(errs, b.DeleteQueue(ctx, queue))
+			errs = append(errs, s.did(migration.StepReplayQueueGone(queue), b.DeleteQueue(ctx, queue)))
 		}
-		return s.did(migration.StepReplayQueueGone, errors.Join(errs...))
+		return errors.Join(errs...)
 	case migration.ReadDecision:
 		return s.learn(b.ReadDecision(ctx, id))
 	case migration.WriteAbort:
 		return s.learn(b.WriteAbort(ctx, id))
 	case migration.RemoveMarks:
-		return s.did(a.Step, s.removeMarks(ctx, a.Marks))
+		for _, m := range a.Marks {
+			if err := s.did(m.Step(), s.removeMarks(ctx, m)); err != nil {
+				return err
+			}
+		}
+		return nil
 	}
 	return migration.Fatal(migration.ReasonInvalidSpec, fmt.Errorf("no such action: %T", action))
 }
@@ -189,19 +194,12 @@ func eachKey(keys []string, do func(string) error) error {
 
 // removeMarks removes the holds before the decision: a process that still
 // found a hold without a decision would take it for a migration under way.
-func (s *scope) removeMarks(ctx context.Context, marks []migration.Marks) error {
-	for _, m := range marks {
-		if err := eachKey(m.Keys, func(key string) error { return s.session.broker.RemoveHold(ctx, key, m.Handover) }); err != nil {
-			return err
-		}
-		if m.KeepDecision {
-			continue
-		}
-		if err := s.session.broker.RemoveDecision(ctx, m.Handover); err != nil {
-			return err
-		}
+func (s *scope) removeMarks(ctx context.Context, m migration.Marks) error {
+	err := eachKey(m.Keys, func(key string) error { return s.session.broker.RemoveHold(ctx, key, m.Handover) })
+	if err != nil || m.KeepDecision {
+		return err
 	}
-	return nil
+	return s.session.broker.RemoveDecision(ctx, m.Handover)
 }
 
 func (s *scope) createTransfer(ctx context.Context, a migration.CreateTransfer) error {

@@ -114,7 +114,7 @@ func (p *planner) strayTarget() bool {
 // releaseSource tells the source to read the decision, until it says that it is
 // live, or its process is proven gone.
 func (p *planner) releaseSource() *Plan {
-	if p.status.Attempt == 0 || !p.alive(RoleSource) {
+	if p.status.Attempt == 0 && p.state(RoleSource) != handover.Held || !p.alive(RoleSource) {
 		return nil
 	}
 	if r := p.Source.Report; r != nil && r.Status.State == handover.Live &&

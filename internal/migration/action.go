@@ -112,10 +112,7 @@ type (
 	// DeleteImage deletes the checkpoint from the repository, by digest.
 	DeleteImage struct{ Reference string }
 	// RemoveMarks removes decisions and holds, the last traces.
-	RemoveMarks struct {
-		Marks []Marks
-		Step  Step // that is done then
-	}
+	RemoveMarks struct{ Marks []Marks }
 )
 
 // Marks are those of one hop.
@@ -123,6 +120,14 @@ type Marks struct {
 	Handover     string
 	Keys         []string // of its holds
 	KeepDecision bool
+}
+
+// Step is to have removed them.
+func (m Marks) Step() Step {
+	if m.KeepDecision {
+		return Step("HoldsRemoved " + m.Handover)
+	}
+	return Step("MarksRemoved " + m.Handover)
 }
 
 func (Send) action()               {}

@@ -14,10 +14,10 @@ import (
 // checkpointing gets a good image of the source: one that was taken while the
 // source was Paused, of which the kubelet's archive is known.
 func (p *planner) checkpointing() Plan {
-	if at := p.retryAt(); p.status.Attempt == 0 && !p.late(at) {
+	if at := p.retryAt(); !p.is(v1alpha1.ConditionBuffered) && !p.late(at) {
 		return p.wait(at, "another try of the way back")
 	}
-	if reason, message, ok := p.sourceTrouble(); !ok {
+	if reason, message, ok := p.sourceTrouble(); !ok && !p.shadowHeld() {
 		return p.giveUp(reason, message)
 	}
 	if why := p.ownerTrouble(); why != "" && p.status.Hop <= 1 {

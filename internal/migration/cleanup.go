@@ -73,13 +73,13 @@ func (p *planner) tidy() *Plan {
 		return plan
 	}
 	var plan Plan
-	switch {
+	switch marks := p.marks(); {
 	case p.liveAwaited():
 		// Without the decision a target that has not read it yet would take its
 		// own, and throw the state away.
 		plan = p.outlast("the target to say that it is live")
-	case !p.Done[StepMarksRemoved] && !p.marksNeeded():
-		plan = p.act(RemoveMarks{Marks: p.marks(), Step: StepMarksRemoved})
+	case len(marks) > 0 && !p.marksNeeded():
+		plan = p.act(RemoveMarks{Marks: marks})
 	default:
 		return nil
 	}
@@ -95,13 +95,13 @@ func (p *planner) litter() *Plan {
 		p.status.CheckpointImage = p.Push.Status.Image.DeepCopy()
 	}
 	var plan Plan
-	switch image := p.unwantedImage(); {
+	switch queues, image := p.replayQueues(), p.unwantedImage(); {
 	case !p.Done[StepTransfersDeleted]:
 		plan = p.tidyNodes()
 	case p.Transfers > 0:
 		plan = p.outlast("the node agents to remove what they left on the nodes")
-	case !p.Done[StepReplayQueueGone]:
-		plan = p.act(DeleteReplayQueues{Queues: p.replayQueues()})
+	case len(queues) > 0:
+		plan = p.act(DeleteReplayQueues{Queues: queues})
 	case image != "":
 		plan = p.act(DeleteImage{Reference: image})
 	default:

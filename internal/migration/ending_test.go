@@ -78,14 +78,14 @@ func TestAborting(t *testing.T) {
 			f.Source.Sent[handover.Hello] = migration.Sent{At: f.Now}
 		}), action: "DeleteTransfers", reason: "Gap"},
 		{name: "the queue goes", change: all(gone, done(migration.StepTransfersDeleted), noLegs), action: "DeleteReplayQueues", reason: "Gap"},
-		{name: "the image goes", change: all(gone, done(migration.StepTransfersDeleted, migration.StepReplayQueueGone), noLegs), action: "DeleteImage", reason: "Gap"},
-		{name: "the image stays", change: all(gone, done(migration.StepTransfersDeleted, migration.StepReplayQueueGone), noLegs, func(f *migration.Facts) {
+		{name: "the image goes", change: all(gone, done(migration.StepTransfersDeleted, queueGone), noLegs), action: "DeleteImage", reason: "Gap"},
+		{name: "the image stays", change: all(gone, done(migration.StepTransfersDeleted, queueGone), noLegs, func(f *migration.Facts) {
 			f.Object.Spec.CheckpointRetention = v1alpha1.RetentionRetain
 		}), action: "RemoveMarks", reason: "Gap"},
-		{name: "the marks go last", change: all(gone, done(migration.StepTransfersDeleted, migration.StepReplayQueueGone, migration.StepImageDeleted(reference)), noLegs), action: "RemoveMarks", reason: "Gap"},
+		{name: "the marks go last", change: all(gone, done(migration.StepTransfersDeleted, queueGone, migration.StepImageDeleted(reference)), noLegs), action: "RemoveMarks", reason: "Gap"},
 		{name: "failed", change: all(gone, done(everything...), noLegs), action: "ended", phase: v1alpha1.PhaseFailed, reason: "Gap"},
 		{name: "a mute source finds the decision", change: all(won, done(everything...), noLegs, func(f *migration.Facts) {
-			f.Target.Pod, f.Done[migration.StepMarksRemoved] = nil, false
+			f.Target.Pod, f.Done[marksGone] = nil, false
 			f.Source.Sent = said(handover.Abort)
 		}, later(61*time.Second)), action: "ended", phase: v1alpha1.PhaseFailed, reason: "Gap", check: func(t *testing.T, p migration.Plan) {
 			for _, c := range p.Status.Conditions {
@@ -101,8 +101,13 @@ func TestAborting(t *testing.T) {
 	})
 }
 
+var (
+	queueGone = migration.StepReplayQueueGone(handover.ReplayQueue(uid))
+	marksGone = migration.Marks{Handover: uid}.Step()
+)
+
 var everything = []migration.Step{
-	migration.StepTransfersDeleted, migration.StepReplayQueueGone, migration.StepImageDeleted(reference), migration.StepMarksRemoved,
+	migration.StepTransfersDeleted, queueGone, migration.StepImageDeleted(reference), marksGone,
 }
 
 func noLegs(f *migration.Facts) { f.Push, f.Stage, f.Transfers = nil, nil, 0 }
@@ -146,7 +151,7 @@ func TestForward(t *testing.T) {
 		{name: "or need not be", change: all(committed, func(f *migration.Facts) { f.Target.Pod.Status.Conditions = f.Target.Pod.Status.Conditions[1:] }), action: "Send RETIRE to the source"},
 		{name: "the legs go while the target is waited for", change: all(committed, source(handover.Retired), unready), action: "DeleteTransfers"},
 		{name: "not before the source knows", change: all(committed, unready), action: "Send RETIRE to the source"},
-		{name: "the marks stay meanwhile", change: all(committed, source(handover.Retired), unready, done(migration.StepTransfersDeleted, migration.StepReplayQueueGone, migration.StepImageDeleted(reference)), noLegs)},
+		{name: "the marks stay meanwhile", change: all(committed, source(handover.Retired), unready, done(migration.StepTransfersDeleted, queueGone, migration.StepImageDeleted(reference)), noLegs)},
 		{name: "but not for ever", change: all(committed, source(handover.Retired), func(f *migration.Facts) {
 			unready(f)
 			condition(f.Object, v1alpha1.ConditionServing, metav1.ConditionFalse, "Waiting")
@@ -174,7 +179,7 @@ func TestForward(t *testing.T) {
 			f.Object.Status.Pauses.HandoverMillis = nil
 			f.Target.Report = report(targetUID, handover.Replaying)
 		})},
-		{name: "the target may not know that it has won", change: all(gone, done(migration.StepTransfersDeleted, migration.StepReplayQueueGone, migration.StepImageDeleted(reference)), noLegs, func(f *migration.Facts) {
+		{name: "the target may not know that it has won", change: all(gone, done(migration.StepTransfersDeleted, queueGone, migration.StepImageDeleted(reference)), noLegs, func(f *migration.Facts) {
 			f.Object.Status.Pauses.HandoverMillis = nil
 			f.Target.Report, f.Target.Sent = report(targetUID, handover.Replaying), said(handover.Hello)
 			f.Target.Sent[handover.Hello] = migration.Sent{At: now.Add(301 * time.Second)}

@@ -140,15 +140,15 @@ const (
 	StepHolds            Step = "Holds"
 	StepReplayQueue      Step = "ReplayQueue"
 	StepTransfersDeleted Step = "TransfersDeleted"
-	StepReplayQueueGone  Step = "ReplayQueueGone"
-	StepTargetHoldGone   Step = "TargetHoldGone"
-	StepMarksRemoved     Step = "MarksRemoved"
 	// StepUnswept is not to be able to have archives swept up.
 	StepUnswept Step = "Unswept"
 )
 
 // StepWithdrawn is to have had a pod's container give up waiting for its checkpoint.
 func StepWithdrawn(pod types.UID) Step { return Step("Withdrawn " + string(pod)) }
+
+// StepReplayQueueGone is to have deleted a replay queue; each hop has its own.
+func StepReplayQueueGone(queue string) Step { return Step("ReplayQueueGone " + queue) }
 
 // StepImageVerified is to have found an image in the repository.
 func StepImageVerified(reference string) Step { return Step("ImageVerified " + reference) }

@@ -9,6 +9,7 @@ import (
 	"ms2m.dev/ms2m/api/v1alpha1"
 	"ms2m.dev/ms2m/internal/migration"
 	"ms2m.dev/ms2m/internal/owner"
+	"ms2m.dev/ms2m/sdk/handover"
 )
 
 // TestHeirless restores a state whose source has ceded: there is no way but forward.
@@ -38,6 +39,14 @@ func TestHeirless(t *testing.T) {
 		{name: "has no place there", change: made(61 * time.Second), action: "DeletePod", check: func(t *testing.T, p migration.Plan) {
 			if p.Status.TargetNode != "" {
 				t.Errorf("it goes to %q", p.Status.TargetNode)
+			}
+		}},
+		{name: "another than the one that answered", change: all(made(time.Second), target(handover.Restored), func(f *migration.Facts) {
+			f.Object.Status.TargetPodUID, f.Target.Pod.UID = targetUID, "next"
+			f.Target.Pod.Spec.NodeName, f.Stage = "node-b", leg(metav1.ConditionTrue, "Done", "")
+		}), phase: v1alpha1.PhaseRestoring, check: func(t *testing.T, p migration.Plan) {
+			if p.Status.TargetPodUID != "next" || !p.Until.Equal(now) {
+				t.Errorf("the target is %s, and is looked at %v", p.Status.TargetPodUID, p.Until)
 			}
 		}},
 	})

@@ -56,6 +56,11 @@ func (p *planner) home(deadline time.Time) *Plan {
 					"an API server may not know the policy's parameters for half a minute after its start", pod.Name, pod.UID)
 		}
 		plan = *p.clearHome()
+	case p.status.TargetPodUID != "" && p.status.TargetPodUID != pod.UID:
+		// It has gone before it was asked to replay, and its owner was faster than we. All
+		// that was observed, what it said and what was staged, is about the one before.
+		p.status.TargetPodUID = pod.UID
+		plan = Plan{Until: p.Now, For: fmt.Sprintf("what is known of the pod %q of the UID %s", pod.Name, pod.UID)}
 	default:
 		p.status.TargetPodUID = pod.UID
 		return nil
@@ -84,12 +89,14 @@ func (p *planner) clearHome() *Plan {
 
 // stranded has a pod go that the owner made before the API server knew of the placement,
 // when the target is lost, or the shadow: it has read COMMIT, by which it is Retired for
-// ever. The next one waits for a checkpoint, until there are no marks any more (unplace),
-// and from then on none is disturbed. nil: there is nothing.
+// ever. So does one that was made for another try, if the shadow was lost after that was
+// placed. The next one waits for a checkpoint, until there are no marks any more
+// (unplace), and from then on none is disturbed. nil: there is nothing.
 func (p *planner) stranded() *Plan {
 	if !p.recreated() || p.present(RoleTarget) || p.status.Placement == nil {
 		return nil
 	}
+	p.place(p.status.Hop)
 	return p.clearHome()
 }
 
@@ -139,13 +146,11 @@ func (p *planner) vacate() *Plan {
 		plan = p.act(DeletePod{Name: p.Source.Pod.Name, UID: p.status.SourcePodUID})
 		return &plan
 	}
-	if !p.Done[StepTargetHoldGone] {
+	hold := Marks{Handover: p.id(), Keys: []string{p.id()}, KeepDecision: true}
+	if !p.Done[hold.Step()] {
 		// It lets a process that starts in the shadow take over at once. From here
 		// on one that does is to find the next hop's hold.
-		plan = p.act(RemoveMarks{
-			Marks: []Marks{{Handover: p.id(), Keys: []string{p.id()}, KeepDecision: true}},
-			Step:  StepTargetHoldGone,
-		})
+		plan = p.act(RemoveMarks{Marks: []Marks{hold}})
 		return &plan
 	}
 	return nil

@@ -1,6 +1,7 @@
 package migration
 
 import (
+	"slices"
 	"time"
 
 	"k8s.io/apimachinery/pkg/api/meta"
@@ -8,6 +9,7 @@ import (
 
 	"ms2m.dev/ms2m/api/v1alpha1"
 	"ms2m.dev/ms2m/internal/owner"
+	"ms2m.dev/ms2m/sdk/handover"
 )
 
 // A migration is a sequence of hops: see docs/decisions/0012. The state of a
@@ -101,11 +103,22 @@ func (p *planner) retryAt() time.Time {
 		return time.Time{}
 	}
 	last := p.status.Hops[len(p.status.Hops)-1]
+	if p.shadowHeld() && last.Result != ReasonSourceRestarted {
+		return time.Time{} // at once, but not again and again, should nobody be live then either
+	}
 	return last.EndedAt.Add(min(p.Policy.HopPause<<min(failures-1, 10), p.Policy.HopPauseMax))
 }
 
-// marks are what the hop has left at the broker; those of the hops before it,
-// too, when the whole migration ends.
+// shadowHeld reports whether a process that has started anew in the shadow waits there, and
+// nobody is live. Before this hop has holds it finds the lasting one of the hop that led
+// there, with COMMIT, whose end may be far. Under this hop's it waits for this hop's
+// decision: ABORT lets it begin.
+func (p *planner) shadowHeld() bool {
+	return p.status.Hop > 1 && !p.is(v1alpha1.ConditionBuffered) && p.alive(RoleSource) && p.state(RoleSource) == handover.Held
+}
+
+// marks are what the hop has left at the broker and is still to be removed; those of the
+// hops before it, too, when the whole migration ends.
 func (p *planner) marks() []Marks {
 	all := []Marks{{Handover: p.id(), Keys: p.holdKeys(p.status.Hop, p.sourceName(), p.status.SourcePodUID)}}
 	for _, h := range p.outlived() {
@@ -114,7 +127,7 @@ func (p *planner) marks() []Marks {
 			Keys:     p.holdKeys(h.Hop, h.SourcePodName, h.SourcePodUID),
 		})
 	}
-	return all
+	return slices.DeleteFunc(all, func(m Marks) bool { return p.Done[m.Step()] })
 }
 
 // outlived are the hops whose traces are kept for the next: their holds bind
@@ -140,15 +153,17 @@ func (p *planner) retries() bool {
 	return p.status.Hop > 1 && p.givingUp() && p.alive(RoleSource)
 }
 
-// replayQueues and images are what is to be removed at the end of this hop.
+// replayQueues are what is still to be deleted at the end of this hop. More than there
+// were, if the shadow is lost while a hop from it is tidied up: see outlived.
 func (p *planner) replayQueues() []string {
 	all := []string{p.replayQueue()}
 	for _, h := range p.outlived() {
 		all = append(all, ReplayQueue(p.Object, h.Hop))
 	}
-	return all
+	return slices.DeleteFunc(all, func(queue string) bool { return p.Done[StepReplayQueueGone(queue)] })
 }
 
+// images are what is to be deleted at the end of this hop.
 func (p *planner) images() []string {
 	var all []string
 	if image := p.status.CheckpointImage; image != nil {

@@ -184,8 +184,8 @@ func anyFacts(t *rapid.T) migration.Facts {
 		f.Newcomers = []corev1.Pod{*pod("newcomer", "uid-new", anyOf(t, "newcomer's node", "", "node-a"))}
 	}
 	for _, step := range []migration.Step{
-		migration.StepHolds, migration.StepReplayQueue, migration.StepTransfersDeleted, migration.StepReplayQueueGone,
-		migration.StepTargetHoldGone, migration.StepMarksRemoved, migration.StepImageVerified("r@d"), migration.StepImageDeleted("r@d"),
+		migration.StepHolds, migration.StepReplayQueue, migration.StepTransfersDeleted, migration.StepReplayQueueGone(handover.ReplayQueue(uid)),
+		migration.Marks{Handover: uid, KeepDecision: true}.Step(), migration.Marks{Handover: uid}.Step(), migration.StepImageVerified("r@d"), migration.StepImageDeleted("r@d"),
 	} {
 		f.Done[step] = anyOf(t, string(step), true, false)
 	}

@@ -108,8 +108,8 @@ func (w *world) actAtBroker(a migration.Action) {
 		for _, q := range a.Queues {
 			delete(w.queues, q)
 			w.gone[q] = true
+			w.done[migration.StepReplayQueueGone(q)] = true
 		}
-		w.done[migration.StepReplayQueueGone] = true
 	case migration.RemoveMarks:
 		w.removeMarks(a)
 	}
@@ -117,6 +117,7 @@ func (w *world) actAtBroker(a migration.Action) {
 
 func (w *world) removeMarks(a migration.RemoveMarks) {
 	for _, m := range a.Marks {
+		w.done[m.Step()] = true
 		for _, key := range m.Keys {
 			if w.holds[key] == m.Handover {
 				delete(w.holds, key)
@@ -136,7 +137,6 @@ func (w *world) removeMarks(a migration.RemoveMarks) {
 		}
 		delete(w.decisions, m.Handover)
 	}
-	w.done[a.Step] = true
 }
 
 func (w *world) learn() {
@@ -170,7 +170,9 @@ func (w *world) send(a migration.Send) {
 			w.violated("PREPARE before the replay queue")
 		}
 		source := w.instances[w.object.Status.SourcePodUID]
-		if newcomer := source != nil && (source.State == handover.Held || source.State == handover.Retired); kind == handover.TakeOver && newcomer != (a.Command.FencePodUID == "") {
+		newcomer := source != nil && (source.State == handover.Held || source.State == handover.Retired)
+		open := w.decisions[a.Command.Migration] != handover.Aborted // otherwise nobody takes over, whatever the manager knew
+		if kind == handover.TakeOver && open && newcomer != (a.Command.FencePodUID == "") {
 			w.violated("TAKEOVER fences %q off", a.Command.FencePodUID)
 		}
 		answer := in.Take(a.Command, w.decisions[a.Command.Migration])

@@ -8,6 +8,7 @@ import (
 	"ms2m.dev/ms2m/api/v1alpha1"
 	"ms2m.dev/ms2m/internal/migration"
 	"ms2m.dev/ms2m/internal/owner"
+	"ms2m.dev/ms2m/sdk/handover"
 )
 
 // TestStranded: when the target of the way back is lost, or the shadow, the StatefulSet
@@ -29,8 +30,8 @@ func TestStranded(t *testing.T) {
 		f.Target.Pod.Annotations = map[string]string{v1alpha1.AnnotationHandover: uid + "-2"}
 	}
 	unplaced := func(f *migration.Facts) { f.Object.Status.Placement = nil }
-	marked := all(done(migration.StepTransfersDeleted, migration.StepReplayQueueGone, migration.StepImageDeleted(reference)), noLegs)
-	unmarked := all(done(everything...), noLegs)
+	marked := all(done(migration.StepTransfersDeleted, migration.StepReplayQueueGone(handover.ReplayQueue(uid+"-2")), migration.StepImageDeleted(reference)), noLegs)
+	unmarked := all(marked, done(migration.Marks{Handover: uid + "-2"}.Step()))
 	next := func(t *testing.T, p migration.Plan) {
 		if a := p.Action.(migration.DeletePod); a.UID != "next" {
 			t.Errorf("%s is deleted", a.UID)
@@ -79,10 +80,34 @@ func TestStranded(t *testing.T) {
 		}
 	}}})
 	t.Run("the shadow", func(t *testing.T) {
-		run(t, v1alpha1.PhaseCheckpointing, rows(func(f *migration.Facts) {
+		lost := func(f *migration.Facts) {
 			f.Object.Status.TargetPodUID = ""
 			condition(f.Object, v1alpha1.ConditionSucceeded, metav1.ConditionFalse, migration.ReasonSourceLost)
 			f.Decision = migration.Aborted
-		}, v1alpha1.PhaseFailed, migration.ReasonSourceLost))
+		}
+		run(t, v1alpha1.PhaseCheckpointing, rows(lost, v1alpha1.PhaseFailed, migration.ReasonSourceLost))
+
+		// The hop into the shadow was kept for the next try. When the shadow is lost while a
+		// try is tidied up, there is none, and what is left of both hops goes.
+		into := all(back, lost, marked, func(f *migration.Facts) {
+			f.Object.Status.Hops = []v1alpha1.Hop{{Hop: 1, Result: migration.ReasonCommitted, SourcePodName: "counter", SourcePodUID: sourceUID}}
+			f.Target.Pod = nil
+		})
+		queue := handover.ReplayQueue(uid)
+		run(t, v1alpha1.PhaseCheckpointing, []row{
+			{name: "the queue of the hop into it", change: into, action: "DeleteReplayQueues", reason: migration.ReasonSourceLost, check: func(t *testing.T, p migration.Plan) {
+				if a := p.Action.(migration.DeleteReplayQueues); len(a.Queues) != 1 || a.Queues[0] != queue {
+					t.Errorf("%v are deleted, want %s", a.Queues, queue)
+				}
+			}},
+			{
+				name: "its marks", change: all(into, unmarked, done(migration.StepReplayQueueGone(queue))),
+				action: "RemoveMarks", reason: migration.ReasonSourceLost, check: func(t *testing.T, p migration.Plan) {
+					if a := p.Action.(migration.RemoveMarks); len(a.Marks) != 1 || a.Marks[0].Handover != uid {
+						t.Errorf("%+v are removed", a.Marks)
+					}
+				},
+			},
+		})
 	})
 }

@@ -2,6 +2,7 @@ package migration_test
 
 import (
 	"testing"
+	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -51,5 +52,36 @@ func TestWayBack(t *testing.T) {
 			f.Source.Sent, f.Push = said(handover.Prepare, handover.Resume), leg("", "", "")
 			f.Checkpoint = &migration.CheckpointResult{Attempt: 1}
 		}, back()), action: "DeletePod"},
+	})
+}
+
+// TestShadowRestarted: a process that starts anew in the shadow while no holds of the next
+// hop stand waits under those of the hop into it, whose COMMIT stands. It gets the next
+// hop's, whose ABORT lets it begin, before another hop brings it back.
+func TestShadowRestarted(t *testing.T) {
+	const failed, abort = migration.ReasonRestoreFailed, "Send ABORT to the source"
+	tried := func(last string, ago time.Duration) change {
+		return func(f *migration.Facts) {
+			st, ended := &f.Object.Status, metav1.NewMicroTime(now.Add(-ago))
+			st.Hop, st.SourcePodName, st.TargetPodName, st.TargetPodUID = 3, "counter-abc", "counter", ""
+			st.Hops = []v1alpha1.Hop{{Hop: 1, Result: migration.ReasonCommitted}, {Hop: 2, Result: last, EndedAt: ended}}
+			st.Owner = &v1alpha1.WorkloadReference{Kind: string(owner.StatefulSet), Name: "counter", UID: ownerUID, Revision: revision}
+			f.Object.Spec.SourcePod.Name, f.Owner = "counter", workload(owner.StatefulSet)
+			f.Source.Pod, f.Target.Pod = pod("counter-abc", sourceUID, "node-b"), nil
+		}
+	}
+	held := source(handover.Held, func(r *handover.Report) { r.Status.Migration = uid })
+	given := all(stands, held, func(f *migration.Facts) { f.Decision = migration.Aborted })
+	run(t, v1alpha1.PhaseCheckpointing, []row{
+		{name: "it gets holds at once", change: all(tried(failed, 0), held), action: "SetHolds"},
+		{name: "but not again and again", change: all(tried(migration.ReasonSourceRestarted, 0), held)},
+		{name: "rather after a pause", change: all(tried(migration.ReasonSourceRestarted, time.Minute), held), action: "SetHolds"},
+		{name: "then the hop is given up", change: all(tried(failed, 0), stands, held), action: "WriteAbort", reason: migration.ReasonSourceRestarted},
+		{name: "it is told", change: all(tried(failed, 0), given), action: abort, reason: migration.ReasonAborted},
+		{name: "and waited for", change: all(tried(failed, 0), given, func(f *migration.Facts) {
+			f.Source.Sent[handover.Abort] = migration.Sent{First: now, At: now}
+		}), reason: migration.ReasonAborted},
+		{name: "before the hold goes", change: all(tried(failed, 0), given, source(handover.Live, func(r *handover.Report) { r.Answers = handover.Abort })), action: "DeleteTransfers", reason: migration.ReasonAborted},
+		{name: "one that lives waits for the next try", change: tried(failed, 0)},
 	})
 }
