@@ -64,7 +64,7 @@ tidy:
 unit: ## unit and property tests, the simulations of the protocol, of the library and of the manager (CHECKS=n)
 	go test $$(go list ./... | grep -v -e /internal/broker$$ -e /internal/conformance$$ -e /test/integration$$ -e /test/e2e$$ -e /test/images$$ -e /test/scripts$$ -e /monitoring$$)
 	go test -run '^TestWhateverHappens$$' ./internal/migration -rapid.checks=$(or $(CHECKS),5000)
-	go test -run '^TestWhateverHappens$$' ./internal/migration -late -rapid.seed=1 -rapid.checks=2000
+	go test -run '^TestWhateverHappens$$' ./internal/migration -rapid.checks=$(or $(CHECKS),5000) -late
 	cd sdk && go test -timeout 30m ./handover/... ./internal/... ./ownerhttp/...
 	cd sdk && go test -run '^TestSimulation' .
 	cd examples && go test ./...

@@ -163,10 +163,7 @@ func (w *world) say() {
 	}
 }
 
-// late has misfortunes begin later, so that the way back has some, too. Of some 9,000 runs
-// one then finds something known and not mended (a replay queue that is left when the shadow
-// is lost while a hop is tidied up; a Sequential migration that is deleted amid three
-// misfortunes): make unit takes a fixed seed.
+// late has misfortunes begin later, so that the way back has some, too.
 var late = flag.Bool("late", false, "let some turns pass before the first misfortune")
 
 // TestWhateverHappens lets managers die at any point of any step, legs fail,
