@@ -15,6 +15,23 @@ import (
 	"ms2m.dev/ms2m/api/v1alpha1"
 )
 
+// placement is the policy of the chart that steers pods, and its binding.
+const placement = "ms2m-placement"
+
+// Unsteer takes the binding of the policy of placements away. The API server
+// takes a moment to notice.
+func (l *Lab) Unsteer(ctx context.Context) (Undo, error) {
+	binding := &admissionv1.MutatingAdmissionPolicyBinding{}
+	if err := l.Client.Get(ctx, client.ObjectKey{Name: placement}, binding); err != nil {
+		return nil, err
+	}
+	return l.undo(func(ctx context.Context) error {
+		again := binding.DeepCopy()
+		again.ObjectMeta = metav1.ObjectMeta{Name: binding.Name, Labels: binding.Labels, Annotations: binding.Annotations}
+		return l.Client.Create(ctx, again)
+	}), l.Client.Delete(ctx, binding.DeepCopy())
+}
+
 // The probe is a policy with the parameters of ms2m-placement that marks pods with
 // its label, which nobody creates but in a dry run.
 const probe = "ms2m-harness-probe"
@@ -62,7 +79,7 @@ func (l *Lab) steers(ctx context.Context) error {
 		select {
 		case <-again.C:
 		case <-ctx.Done():
-			return fmt.Errorf("the parameters of the policy ms2m-placement to be known: %w", context.Cause(ctx))
+			return fmt.Errorf("the parameters of the policy "+placement+" to be known: %w", context.Cause(ctx))
 		}
 	}
 }
