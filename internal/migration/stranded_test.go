@@ -87,6 +87,14 @@ func TestStranded(t *testing.T) {
 		}
 		run(t, v1alpha1.PhaseCheckpointing, rows(lost, v1alpha1.PhaseFailed, migration.ReasonSourceLost))
 
+		run(t, v1alpha1.PhaseCheckpointing, []row{{name: "it was made for another try", change: all(back, lost, waits, marked, func(f *migration.Facts) {
+			f.Object.Status.Placement.Handover, f.Target.Pod.Annotations[v1alpha1.AnnotationHandover] = uid+"-3", uid+"-3"
+		}), action: "DeletePod", reason: migration.ReasonSourceLost, check: func(t *testing.T, p migration.Plan) {
+			if p.Status.Placement == nil || p.Status.Placement.Handover != uid+"-2" {
+				t.Errorf("the next would be made for it, too, and go: %+v", p.Status.Placement)
+			}
+		}}})
+
 		// The hop into the shadow was kept for the next try. When the shadow is lost while a
 		// try is tidied up, there is none, and what is left of both hops goes.
 		into := all(back, lost, marked, func(f *migration.Facts) {
