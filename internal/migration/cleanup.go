@@ -161,15 +161,11 @@ func (p *planner) straysPossible() bool {
 
 // unwantedImage is an image that is still to be deleted.
 func (p *planner) unwantedImage() string {
-	if p.settings.CheckpointRetention == v1alpha1.RetentionRetain {
+	images := p.images()
+	if p.settings.CheckpointRetention == v1alpha1.RetentionRetain || len(images) == 0 {
 		return ""
 	}
-	for _, image := range p.images() {
-		if !p.Done[StepImageDeleted(image)] {
-			return image
-		}
-	}
-	return ""
+	return images[0]
 }
 
 // marksNeeded reports whether a source that has not been heard of since ABORT

@@ -163,7 +163,7 @@ func (p *planner) replayQueues() []string {
 	return slices.DeleteFunc(all, func(queue string) bool { return p.Done[StepReplayQueueGone(queue)] })
 }
 
-// images are what is to be deleted at the end of this hop.
+// images are what is still to be deleted at the end of this hop.
 func (p *planner) images() []string {
 	var all []string
 	if image := p.status.CheckpointImage; image != nil {
@@ -174,5 +174,5 @@ func (p *planner) images() []string {
 			all = append(all, h.CheckpointImage.Reference)
 		}
 	}
-	return all
+	return slices.DeleteFunc(all, func(image string) bool { return p.Done[StepImageDeleted(image)] })
 }
